@@ -1,0 +1,325 @@
+"""What the two processes say to each other: one JSON object a line, each a frozen dataclass of this file.
+
+The client (Slicer's panel, or a program) writes requests to the worker's stdin and reads replies from its
+stdout. Every line carries ``type`` (the class name) and ``version``. A request has an ``id`` chosen by the
+client; every reply to it carries that id as ``request``. Each Describe, Segment, Train and Evaluate ends with
+exactly one final reply: its result, ``Cancelled`` or ``Failed``; before it come any number of ``Progress``
+and ``Epoch``. Cancel, Release and Shutdown have no reply of their own.
+
+Arrays and images are files. Inputs are named absolutely, or relative to the job ``folder``; results always
+relative to it and inside it. Only the standard library is imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from .errors import ProtocolError, SettingsError
+from .records import RecordError, from_json, loads, to_json
+
+PROTOCOL_VERSION = 1
+MAX_LINE_BYTES = 1_000_000
+
+Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+"""First voxel and the voxel behind the last one, as indices along D, H, W."""
+Dice = tuple[float | None, ...]
+"""One value per class ≥ 1; None where the class is in neither of the compared label maps."""
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Ask what the worker can do, and for the descriptions of ``models``. Answer: ``Capabilities``."""
+
+    id: str
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Segment one case. Answer: ``Segmented``.
+
+    Attributes:
+        folder: the job folder, absolute.
+        model: model file.
+        images: one file (or DICOM folder) per channel, in the model's order.
+        label_map, uncertainty, probabilities: names of the results; their extension decides the format.
+        region: work on these voxels of the first image only; outside, the label map is 0 and uncertainty 0.
+        memory_gb: limit for the computation; None: what is free.
+    """
+
+    id: str
+    folder: str
+    model: str
+    images: tuple[str, ...]
+    label_map: str
+    uncertainty: str | None = None
+    probabilities: str | None = None
+    region: Box | None = None
+    device: str = "auto"
+    memory_gb: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """Images and annotation (255 = unlabelled) of one case; ``edited`` is a mask of voxels the user changed."""
+
+    name: str
+    images: tuple[str, ...]
+    annotation: str
+    edited: str | None = None
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train, or retrain from ``start_from``. Answer: ``Trained``; ``Epoch`` messages on the way.
+
+    Attributes:
+        output: name of the model file to be made.
+        labels: each a ``config.Label`` as JSON: value, name, color, terminology.
+        start_from: model file; its network, labels and plan are kept. None: a new ``network``.
+        validation: names of cases that are measured on and not trained on.
+        settings: those of ``config.TrainingSettings`` that differ from its defaults, as JSON.
+        resume: go on from the checkpoint that an aborted run with the same output left.
+    """
+
+    id: str
+    folder: str
+    cases: tuple[TrainingCase, ...]
+    output: str
+    labels: tuple[Mapping[str, Any], ...] = ()
+    start_from: str | None = None
+    network: str = "unet_3d"
+    preset: str = "compact"
+    network_arguments: Mapping[str, Any] = field(default_factory=dict)
+    modality: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    validation: tuple[str, ...] = ()
+    device: str = "auto"
+    memory_gb: float | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compare two label maps on the same grid. Answer: ``Evaluated``."""
+
+    id: str
+    folder: str
+    prediction: str
+    reference: str
+    tolerance_mm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """End ``job``, running or waiting. ``keep``: a training saves the best so far and answers ``Trained``."""
+
+    id: str
+    job: str
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Release:
+    """Forget models and volumes and free the device's memory, after the jobs sent before."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """Abort what is running and end the process; the end of stdin means the same."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """One entry of the table of networks, with the dimensions it can be built in."""
+
+    name: str
+    title: str
+    dimensions: tuple[int, ...]
+    presets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeviceDescription:
+    """A device to compute on; ``memory_gb`` is what it has in all, None where it does not say."""
+
+    name: str
+    title: str
+    memory_gb: float | None
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """``document`` is the model's ``config.ModelDocument`` as JSON; None, with the ``failure``, if refused."""
+
+    path: str
+    document: Mapping[str, Any] | None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this worker offers, read from its tables. The first device is the one that ``auto`` prefers."""
+
+    request: str
+    networks: tuple[NetworkDescription, ...]
+    losses: tuple[str, ...]
+    metrics: tuple[str, ...]
+    modalities: tuple[str, ...]
+    devices: tuple[DeviceDescription, ...]
+    versions: Mapping[str, str]
+    models: tuple[ModelDescription, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The job lives. ``fraction`` is 0 … 1; repeated every few seconds while a stage lasts."""
+
+    request: str
+    stage: str
+    fraction: float
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Where a training stands. ``loss`` per term, None where not finite; ``held_out_dice`` where newly measured."""
+
+    request: str
+    iteration: int
+    fraction: float
+    loss: Mapping[str, float | None]
+    held_out_dice: Dice | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """The results' names, as requested. ``labels`` are the model's (``config.Label`` as JSON)."""
+
+    request: str
+    label_map: str
+    uncertainty: str | None
+    probabilities: str | None
+    labels: tuple[Mapping[str, Any], ...]
+    device: str
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The new model. ``dice_before``: of the model that training started from, on the same held-out data."""
+
+    request: str
+    model: str
+    sha256: str
+    iterations: int
+    seconds: float
+    device: str
+    dice_before: Dice | None = None
+    dice_after: Dice | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Metrics per label value (as text) and metric name; None where a metric is not defined."""
+
+    request: str
+    figures: Mapping[str, Mapping[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The job ended because the client cancelled it; nothing was written."""
+
+    request: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job failed. ``code`` is stable (see ``errors``); ``internal`` is a fault of the program.
+
+    ``request`` is None where the line could not be understood. ``details`` is for a report, not for a dialog.
+    """
+
+    request: str | None
+    code: str
+    rule: str
+    received: str = ""
+    remedy: str = ""
+    details: str = ""
+
+
+Request = Describe | Segment | Train | Evaluate | Cancel | Release | Shutdown
+Reply = Capabilities | Progress | Epoch | Segmented | Trained | Evaluated | Cancelled | Failed
+Message = Request | Reply
+
+MESSAGES: dict[str, type[Message]] = {
+    kind.__name__: kind
+    for kind in (
+        Describe, Segment, Train, Evaluate, Cancel, Release, Shutdown,
+        Capabilities, Progress, Epoch, Segmented, Trained, Evaluated, Cancelled, Failed,
+    )
+}  # fmt: skip
+
+
+def encode(message: Message) -> str:
+    """The message as one line of ASCII, newline included (so that no reader can split a character)."""
+    data = {"type": type(message).__name__, "version": PROTOCOL_VERSION, **to_json(message)}
+    try:
+        line = json.dumps(data, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ProtocolError("A message must hold finite numbers only", received=type(message).__name__) from error
+    if len(line) > MAX_LINE_BYTES:
+        raise ProtocolError(f"A message must be at most {MAX_LINE_BYTES} bytes", received=f"{len(line)} bytes")
+    return line
+
+
+def decode(line: str | bytes) -> Message:
+    """The message on one line. Raises ``ProtocolError`` for anything else."""
+    if len(line) > MAX_LINE_BYTES:
+        raise ProtocolError(f"A message must be at most {MAX_LINE_BYTES} bytes", received=f"{len(line)} bytes")
+    try:
+        data = loads(line if isinstance(line, str) else line.decode())
+        if not isinstance(data, dict):
+            raise RecordError("a message must be an object")
+        kind, version = data.pop("type", None), data.pop("version", None)
+        if version != PROTOCOL_VERSION:
+            raise ProtocolError(
+                f"Both processes must speak version {PROTOCOL_VERSION} of the protocol",
+                received=f"version {version}",
+                remedy="Install the same version of UNetSegment on both sides",
+            )
+        if not isinstance(kind, str) or kind not in MESSAGES:
+            raise RecordError(f"unknown type {str(kind)[:40]!r}")
+        return from_json(MESSAGES[kind], data)
+    except (RecordError, UnicodeDecodeError) as error:
+        raise ProtocolError("A line must be one message in JSON", received=str(error)) from error
+
+
+def input_path(folder: str, name: str) -> Path:
+    """Where an input lies: ``name`` itself where absolute, otherwise inside the job folder."""
+    return Path(folder, name)
+
+
+def result_path(folder: str, name: str) -> Path:
+    """Where a result goes. Raises ``SettingsError`` unless ``name`` leads into the job folder on every platform."""
+    windows = PureWindowsPath(name)
+    home, path = Path(folder).resolve(), Path(folder, name).resolve()
+    if windows.drive or windows.root or ".." in windows.parts or home not in path.parents:
+        raise SettingsError(
+            "A result must be named relative to the job folder and lie inside it",
+            received=name,
+            remedy="Give the name of a file inside the job folder",
+        )
+    return Path(folder, name)
