@@ -41,7 +41,7 @@ setup: $(READY)
 
 # A candidate counts only if it really runs and can make an environment with pip in it.
 $(READY): trainer/pyproject.toml constraints.txt
-	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3; do \
+	@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.10 python3); do \
 		"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
 			2> /dev/null && break; \
 		python=; \
