@@ -79,6 +79,18 @@ class DeviceError(UnetsegError):
     code = "device"
 
 
+class FileAccessError(UnetsegError):
+    """A file or folder cannot be read or written."""
+
+    code = "file"
+
+
+class InternalError(UnetsegError):
+    """A fault of the program, not of what it was given."""
+
+    code = "internal"
+
+
 class ProtocolError(UnetsegError):
     """A message between the two processes is malformed or of another version."""
 

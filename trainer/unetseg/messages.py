@@ -15,10 +15,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from .errors import ProtocolError, SettingsError
+from .errors import ProtocolError
 from .records import RecordError, from_json, loads, to_json
 
 PROTOCOL_VERSION = 1
@@ -65,12 +64,20 @@ class Segment:
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """Images and annotation (255 = unlabelled) of one case; ``edited`` is a mask of voxels the user changed."""
+    """One annotated case.
+
+    Attributes:
+        images: one file (or DICOM folder) per channel.
+        annotation: label map on the grid of the first image; 255 = unlabelled.
+        edited: mask of the voxels that the user changed.
+        held_out_slices: (axis, index) of annotated slices that are measured and not trained on.
+    """
 
     name: str
     images: tuple[str, ...]
     annotation: str
     edited: str | None = None
+    held_out_slices: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Train:
 
     Attributes:
         output: name of the model file to be made.
-        labels: each a ``config.Label`` as JSON: value, name, color, terminology.
+        labels: each a ``config.Label`` as JSON: value, name, color, terminology; empty: those of ``start_from``.
         start_from: model file; its network, labels and plan are kept. None: a new ``network``.
         validation: names of cases that are measured on and not trained on.
         settings: those of ``config.TrainingSettings`` that differ from its defaults, as JSON.
@@ -139,11 +146,9 @@ class Shutdown:
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """One entry of the table of networks, with the dimensions it can be built in."""
+    """One entry of the table of networks."""
 
     name: str
-    title: str
-    dimensions: tuple[int, ...]
     presets: tuple[str, ...]
 
 
@@ -181,7 +186,7 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Progress:
-    """The job lives. ``fraction`` is 0 … 1; repeated every few seconds while a stage lasts."""
+    """The job lives; the last one is repeated every few seconds. ``fraction`` is 0 … 1."""
 
     request: str
     stage: str
@@ -203,12 +208,15 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Segmented:
-    """The results' names, as requested. ``labels`` are the model's (``config.Label`` as JSON)."""
+    """The results lie where the request named them.
+
+    Attributes:
+        labels: the model's, each a ``config.Label`` as JSON.
+        device: where it was computed.
+        notes: what the user should know, one sentence each: why this device, a retreat for lack of memory.
+    """
 
     request: str
-    label_map: str
-    uncertainty: str | None
-    probabilities: str | None
     labels: tuple[Mapping[str, Any], ...]
     device: str
     seconds: float
@@ -217,17 +225,24 @@ class Segmented:
 
 @dataclass(frozen=True)
 class Trained:
-    """The new model. ``dice_before``: of the model that training started from, on the same held-out data."""
+    """The new model lies where the request named it.
+
+    Attributes:
+        sha256: of the model file, its identity.
+        dice_before: of the model that training started from, on the held-out data; empty without either.
+        dice_after: of the new model on the same data; empty without held-out data.
+        warnings: about the annotations, one sentence each.
+        notes: what was decided on the way, one sentence each.
+    """
 
     request: str
-    model: str
     sha256: str
     iterations: int
     seconds: float
-    device: str
-    dice_before: Dice | None = None
-    dice_after: Dice | None = None
+    dice_before: Dice
+    dice_after: Dice
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -285,6 +300,16 @@ def encode(message: Message) -> str:
     return line
 
 
+def request_id(line: bytes) -> str | None:
+    """The id on a line that ``decode`` refused, where it can be found, so that the refusal names the request."""
+    try:
+        data = loads(line.decode())
+    except (RecordError, UnicodeDecodeError):
+        return None
+    found = data.get("id") if isinstance(data, dict) else None
+    return found if isinstance(found, str) else None
+
+
 def decode(line: str | bytes) -> Message:
     """The message on one line. Raises ``ProtocolError`` for anything else."""
     if len(line) > MAX_LINE_BYTES:
@@ -305,21 +330,3 @@ def decode(line: str | bytes) -> Message:
         return from_json(MESSAGES[kind], data)
     except (RecordError, UnicodeDecodeError) as error:
         raise ProtocolError("A line must be one message in JSON", received=str(error)) from error
-
-
-def input_path(folder: str, name: str) -> Path:
-    """Where an input lies: ``name`` itself where absolute, otherwise inside the job folder."""
-    return Path(folder, name)
-
-
-def result_path(folder: str, name: str) -> Path:
-    """Where a result goes. Raises ``SettingsError`` unless ``name`` leads into the job folder on every platform."""
-    windows = PureWindowsPath(name)
-    home, path = Path(folder).resolve(), Path(folder, name).resolve()
-    if windows.drive or windows.root or ".." in windows.parts or home not in path.parents:
-        raise SettingsError(
-            "A result must be named relative to the job folder and lie inside it",
-            received=name,
-            remedy="Give the name of a file inside the job folder",
-        )
-    return Path(folder, name)

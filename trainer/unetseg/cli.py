@@ -1,0 +1,244 @@
+"""The command line. torch is imported by the commands that compute, so that help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from . import records
+from .cli_progress import ProgressDisplay, dice_text
+from .errors import CancelledError, InternalError, SettingsError
+from .failures import explain
+
+if TYPE_CHECKING:
+    from .training import Control
+
+DEFAULT_SECONDS = 900.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 for done, 1 for failed, 2 for wrong use, 130 for cancelled."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except KeyboardInterrupt:
+        print("unetseg: Cancelled.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        explained = explain(error)
+        if isinstance(explained, InternalError):
+            traceback.print_exc()
+        print(f"unetseg: {explained}", file=sys.stderr)
+        return {SettingsError: 2, CancelledError: 130}.get(type(explained), 1)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="unetseg", description="U-Nets that learn from a few corrected slices: segment, retrain, measure."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Any, text: str, *, json: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        if json:
+            added.add_argument("--json", action="store_true", help="print the result as JSON")
+        return added
+
+    add("describe", _describe, "List networks, losses, metrics and devices.")
+    _add_segment(add("segment", _segment, "Segment one case with a model."))
+    _add_train(add("train", _train, "Train a model, or retrain one, from fully or sparsely labelled cases."))
+    evaluate = add("evaluate", _evaluate, "Compare two label maps.")
+    evaluate.add_argument("prediction", type=Path, metavar="PREDICTION")
+    evaluate.add_argument("reference", type=Path, metavar="REFERENCE")
+    evaluate.add_argument(
+        "--tolerance-mm", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: 1)"
+    )
+    inspect = add("inspect", _inspect, "Show what a model file says about itself.")
+    inspect.add_argument("model", type=Path, metavar="MODEL")
+    phantom = add("phantom", _phantom, "Make artificial cases with known labels.", json=False)
+    phantom.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    phantom.add_argument("--count", type=int, default=8, metavar="N", help="number of cases (default: 8)")
+    phantom.add_argument("--seed", type=int, default=0, metavar="N")
+    phantom.add_argument("--domain", choices=("first", "shifted"), default="first", help="look of the images")
+    add("worker", _worker, "Serve requests on stdin with replies on stdout (see unetseg.messages).", json=False)
+    return parser
+
+
+def _add_segment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE", help="one file or DICOM folder a channel, all of one case"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT",
+        help="label map; its ending decides the format, .seg.nrrd keeps names and colors",
+    )  # fmt: skip
+    parser.add_argument("--uncertainty", type=Path, metavar="FILE", help="also write the uncertainty, 0 to 255")
+    parser.add_argument("--probabilities", type=Path, metavar="FILE", help="also write a probability per class")
+    _add_device(parser)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cases", type=Path, metavar="CASES", help="folder with images/ and labels/, dataset.json, or JSON list"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="a .safetensors file")
+    parser.add_argument("--network", default="unet_3d", metavar="N", help="see describe (default: unet_3d)")
+    parser.add_argument("--preset", default="compact", metavar="P", help="see describe (default: compact)")
+    parser.add_argument("--modality", metavar="M", help="CT, MR, microscopy or ultrasound (default: guessed)")
+    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="retrain this model; it stays as it is")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--seconds", type=float, metavar="S", help=f"time to train (default: {DEFAULT_SECONDS:.0f}, a quarter hour)"
+    )
+    budget.add_argument("--iterations", type=int, metavar="N", help="steps to train, instead of a time")
+    parser.add_argument(
+        "--validation", default="0.2", metavar="FRACTION|NAMES",
+        help="cases to measure on and not train on: a share, rounded down, or names joined by commas (default: 0.2)",
+    )  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on where a cancelled or killed training stopped")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    _add_device(parser)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps, xpu ...")
+    parser.add_argument("--memory-gb", type=float, metavar="G", help="use at most this much memory")
+
+
+def _describe(arguments: argparse.Namespace) -> None:
+    from . import jobs
+
+    found = jobs.describe([])
+    if arguments.json:
+        return _print_json(found)
+    for network in found.networks:
+        print(f"network   {network.name} ({', '.join(network.presets)})")
+    for kind, names in (("loss", found.losses), ("metric", found.metrics), ("modality", found.modalities)):
+        for name in names:
+            print(f"{kind:9} {name}")
+    for device in found.devices:
+        print(f"device    {device.name}: {device.title}, {device.memory_gb} GB")
+    print("versions  " + ", ".join(f"{name} {version}" for name, version in found.versions.items()))
+
+
+def _segment(arguments: argparse.Namespace) -> None:
+    from . import jobs
+    from .training import Control
+
+    control = Control()
+    with _ctrl_c_aborts(control), ProgressDisplay(sys.stderr) as display:
+        result = jobs.segment(
+            arguments.model,
+            arguments.images,
+            label_map=arguments.output,
+            uncertainty=arguments.uncertainty,
+            probabilities=arguments.probabilities,
+            device=arguments.device,
+            memory_gb=arguments.memory_gb,
+            warm=jobs.Warm(),
+            control=control,
+            report=display,
+        )
+    if arguments.json:
+        return _print_json(result)
+    for note in result.notes:
+        print(note)
+    print(f"Wrote {arguments.output} in {result.seconds:.1f} s.")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from . import jobs
+    from .cli_training import training_request
+    from .training import Control
+
+    control = Control()
+    with _ctrl_c_aborts(control), ProgressDisplay(sys.stderr) as display:
+        request = training_request(arguments, default_seconds=DEFAULT_SECONDS, check_cancel=control.check)
+        result = jobs.train(request, control=control, report=display)
+    if arguments.json:
+        return _print_json(result)
+    for line in (*result.warnings, *result.notes):
+        print(line)
+    if result.dice_after:
+        before = f"{dice_text(result.dice_before)} -> " if result.dice_before else ""
+        print(f"Dice on held-out cases, per class: {before}{dice_text(result.dice_after)}")
+    print(f"Wrote {arguments.output} after {result.iterations} iterations, {result.seconds:.0f} s.")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from . import jobs
+
+    result = jobs.evaluate(arguments.prediction, arguments.reference, tolerance_mm=arguments.tolerance_mm)
+    if arguments.json:
+        return _print_json(result)
+    names = list(next(iter(result.figures.values()), {}))
+    width = max(map(len, names), default=0)
+    print(" ".join([" " * width, *(f"{'class ' + value:>12}" for value in result.figures)]))
+    for name in names:
+        values = [row[name] for row in result.figures.values()]
+        print(" ".join([name.ljust(width), *(f"{'n/a' if v is None else format(v, '.4f'):>12}" for v in values)]))
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from . import jobs
+
+    document = jobs.inspect(arguments.model)
+    if arguments.json:
+        return _print_json(document)
+    network, plan, training = document.network, document.plan, document.training
+    print(f"network     {network.name}, {network.in_channels} channels, {network.classes} classes")
+    for label in document.labels:
+        print(f"label {label.value:3}   {label.name}")
+    print(f"grid        {plan.spacing_mm} mm (D, H, W), patch {plan.patch_size}, {plan.modality}")
+    print(f"trained     {training.iterations} iterations, {training.seconds:.0f} s on {training.device}")
+    print(f"            {training.finished_utc}, {len(training.cases)} cases")
+    if training.held_out_dice:
+        print(f"held out    Dice per class {dice_text(training.held_out_dice)}")
+    if training.parent_sha256:
+        print(f"started from a model with sha256 {training.parent_sha256}")
+
+
+def _phantom(arguments: argparse.Namespace) -> None:
+    from .phantom import write_phantom_cases
+
+    write_phantom_cases(arguments.output, count=arguments.count, seed=arguments.seed, domain=arguments.domain)
+    print(f"Wrote {arguments.count} cases to {arguments.output}.")
+
+
+def _worker(arguments: argparse.Namespace) -> None:
+    from .worker import run_worker
+
+    run_worker()
+
+
+def _print_json(record: Any) -> None:
+    data = records.to_json(record)
+    data.pop("request", None)
+    print(records.dumps(data, indent=2))
+
+
+@contextlib.contextmanager
+def _ctrl_c_aborts(control: Control) -> Iterator[None]:
+    """The first Ctrl-C ends the job cleanly, a second one at once."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, previous)
+        control.abort()
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

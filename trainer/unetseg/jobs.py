@@ -1,0 +1,241 @@
+"""What the worker and the command line can be asked to do: one function a request.
+
+Each takes paths and settings, reports ``Progress`` and ``Epoch``, and returns the reply; the ``request``
+field of all of them is left empty for the worker to fill in.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+import typing
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from . import image_io, inference, losses, metrics, networks, records, training
+from .config import Modality, ModelDocument
+from .errors import ModelFileError, SettingsError
+from .failures import explain
+from .messages import (
+    Box,
+    Capabilities,
+    DeviceDescription,
+    Epoch,
+    Evaluated,
+    ModelDescription,
+    NetworkDescription,
+    Progress,
+    Segmented,
+    Trained,
+)
+from .model_file import Model, load_model, read_document
+from .volume import LabelMap, Volume
+
+Report = Callable[[Progress | Epoch], None]
+Value = TypeVar("Value")
+
+
+class Warm:
+    """Models and images that stay in memory between requests: the last one of each, until its file changes."""
+
+    def __init__(self) -> None:
+        self._model: _Slot[Model] = _Slot()
+        self._volume: _Slot[Volume] = _Slot()
+
+    def model(self, path: Path) -> Model:
+        return self._model.get([path], lambda: load_model(path))
+
+    def volume(self, paths: Sequence[Path]) -> Volume:
+        return self._volume.get(paths, lambda: image_io.read_volume(paths))
+
+    def release(self) -> None:
+        """Forget both and give the accelerator's memory back to other programs."""
+        self._model, self._volume = _Slot(), _Slot()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _Slot(Generic[Value]):
+    def __init__(self) -> None:
+        self._held: tuple[Hashable, Value] | None = None
+
+    def get(self, paths: Sequence[Path], read: Callable[[], Value]) -> Value:
+        key = tuple(_file_state(path) for path in paths)
+        if self._held is None or self._held[0] != key:
+            self._held = None  # so that the old and the new are never in memory together
+            self._held = key, read()
+        return self._held[1]
+
+
+def _file_state(path: Path) -> Hashable:
+    """Changes when the file, or a file in the folder, does."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+
+
+def describe(models: Sequence[Path]) -> Capabilities:
+    """What can be chosen, from the tables; and the documents of ``models``, or why each is refused."""
+    return Capabilities(
+        request="",
+        networks=tuple(NetworkDescription(name, tuple(networks.PRESETS[name])) for name in networks.NETWORKS),
+        losses=tuple(losses.LOSSES),
+        metrics=tuple(metrics.METRICS),
+        modalities=typing.get_args(Modality),
+        devices=tuple(
+            DeviceDescription(device.name, device.description, round(device.total_bytes / 2**30, 1))
+            for device in inference.available_devices()
+        ),
+        versions=training.versions(),
+        models=tuple(_described(path) for path in models),
+    )
+
+
+def inspect(model: Path) -> ModelDocument:
+    """The document of a model file; its weights are not read."""
+    return read_document(model)
+
+
+def segment(
+    model: Path,
+    images: Sequence[Path],
+    *,
+    label_map: Path,
+    uncertainty: Path | None = None,
+    probabilities: Path | None = None,
+    region: Box | None = None,
+    device: str = "auto",
+    memory_gb: float | None = None,
+    warm: Warm,
+    control: training.Control,
+    report: Report,
+) -> Segmented:
+    """Segment one case and write the label map, and the others where named, on the grid of the first image.
+
+    Outside ``region`` every voxel is background with certainty. Intensities are normalised within the region.
+    """
+    started = time.monotonic()
+    report(Progress("", "reading", 0.0))
+    loaded, volume = warm.model(model), warm.volume(images)
+    box = _box(region, volume)
+    result = inference.segment(
+        loaded,
+        _cropped(volume, box),
+        device=device,
+        memory_gb=memory_gb,
+        uncertainty=uncertainty is not None,
+        probabilities=probabilities is not None,
+        progress=_timed("segmenting", report),
+        check_cancel=control.check,
+    )
+    control.check()
+    report(Progress("", "writing", 1.0, 0.0))
+    labels = loaded.document.labels
+    whole = LabelMap(_pasted(result.label_map.array, volume, box), volume.geometry)
+    image_io.write_label_map(label_map, whole, labels)
+    if uncertainty is not None and result.uncertainty is not None:
+        image_io.write_image(uncertainty, _pasted(result.uncertainty, volume, box), volume.geometry)
+    if probabilities is not None and result.probabilities is not None:
+        per_class = [_pasted(p, volume, box, outside=float(k == 0)) for k, p in enumerate(result.probabilities)]
+        image_io.write_image(probabilities, np.stack(per_class), volume.geometry)
+    return Segmented(
+        request="",
+        labels=tuple(records.to_json(label) for label in labels),
+        device=str(result.device),
+        seconds=round(time.monotonic() - started, 2),
+        notes=tuple(result.notes),
+    )
+
+
+def train(request: training.TrainingRequest, *, control: training.Control, report: Report) -> Trained:
+    """Train, and write the model; see ``training.train``."""
+
+    def translate(progress: training.Progress) -> None:
+        if progress.stage == "training" or progress.held_out_dice is not None:
+            report(
+                Epoch(
+                    request="",
+                    iteration=progress.iteration,
+                    fraction=progress.fraction,
+                    loss={name: value if math.isfinite(value) else None for name, value in progress.loss.items()},
+                    held_out_dice=progress.held_out_dice,
+                    seconds_left=progress.seconds_left,
+                )
+            )
+        else:
+            report(Progress("", progress.stage, progress.fraction, progress.seconds_left))
+
+    result = training.train(request, control=control, report=translate)
+    return Trained(
+        request="",
+        sha256=result.sha256,
+        iterations=result.iterations,
+        seconds=round(result.seconds, 2),
+        dice_before=result.held_out_before,
+        dice_after=result.held_out_after,
+        warnings=result.warnings,
+        notes=result.notes,
+    )
+
+
+def evaluate(prediction: Path, reference: Path, *, tolerance_mm: float) -> Evaluated:
+    """All metrics of every label value above 0 in either map, which must lie on the same grid."""
+    figures = metrics.evaluate(
+        image_io.read_label_map(prediction), image_io.read_label_map(reference), tolerance_mm=tolerance_mm
+    )
+    return Evaluated(
+        request="",
+        figures={
+            str(value): {name: number if math.isfinite(number) else None for name, number in row.items()}
+            for value, row in figures.items()
+        },
+    )
+
+
+def _described(model: Path) -> ModelDescription:
+    try:
+        return ModelDescription(str(model), records.to_json(read_document(model)))
+    except (ModelFileError, OSError) as error:
+        return ModelDescription(str(model), None, str(explain(error)))
+
+
+def _timed(stage: str, report: Report) -> Callable[[float], None]:
+    """A progress callback that adds the time left, at the pace so far."""
+    started = time.monotonic()
+
+    def progress(fraction: float) -> None:
+        left = (time.monotonic() - started) * (1 - fraction) / fraction if fraction > 0 else None
+        report(Progress("", stage, fraction, left))
+
+    return progress
+
+
+def _box(region: Box | None, volume: Volume) -> tuple[slice, ...]:
+    """The region as slices along D, H, W."""
+    shape = volume.geometry.shape
+    start, stop = region or ((0, 0, 0), shape)
+    if not all(0 <= a < b <= size for a, b, size in zip(start, stop, shape, strict=True)):
+        raise SettingsError(
+            f"The region of interest must lie inside the image of {shape} voxels",
+            received=f"{start} to {stop}",
+            remedy="Move or shrink the region",
+        )
+    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+
+
+def _cropped(volume: Volume, box: tuple[slice, ...]) -> Volume:
+    array = volume.array[(slice(None), *box)]
+    return Volume(array, volume.geometry.cropped([s.start for s in box], array.shape[1:]))
+
+
+def _pasted(part: NDArray[np.generic], volume: Volume, box: tuple[slice, ...], *, outside: float = 0) -> NDArray[Any]:
+    """``part`` in the box, ``outside`` around it, on the whole grid."""
+    whole = np.full(volume.geometry.shape, outside, dtype=part.dtype)
+    whole[box] = part
+    return whole
