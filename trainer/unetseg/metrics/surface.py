@@ -11,7 +11,7 @@ off: every distance is the image diagonal (corner to corner, outer faces), and s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,8 @@ def surface_distances(
     """Measure two masks (bool, (D, H, W), same shape). Raises ``ImageError`` where the shapes differ."""
     check_same_shape(prediction, reference)
     box = _bounding_box(prediction | reference)
-    surfaces = _surface(prediction[box]), _surface(reference[box])
+    axes = [axis for axis, size in enumerate(prediction.shape) if size > 1]
+    surfaces = _surface(prediction[box], axes), _surface(reference[box], axes)
     return SurfaceDistances(
         from_prediction=_distances(*surfaces, spacing_mm),
         from_reference=_distances(*surfaces[::-1], spacing_mm),
@@ -110,11 +111,9 @@ def _bounding_box(mask: Mask) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _surface(mask: Mask) -> Mask:
+def _surface(mask: Mask, axes: Sequence[int]) -> Mask:
     inner = mask.copy()
-    for axis in range(mask.ndim):
-        if mask.shape[axis] == 1:
-            continue
+    for axis in axes:
         for step in (1, -1):
             neighbour = np.roll(mask, step, axis=axis)
             np.moveaxis(neighbour, axis, 0)[0 if step == 1 else -1] = False
