@@ -161,7 +161,7 @@ def make_phantom(
     image = np.zeros(shape, dtype=np.float32)
     labels = np.zeros(shape, dtype=np.uint8)
     for part in _individual(generator, look.stretch):
-        bumps = 1 + 0.06 * _smooth_field(generator, points, wavelength=0.8)
+        bumps = 1 + 0.05 * _smooth_field(generator, points, wavelength=1.0)
         texture = 1 + 0.05 * _smooth_field(generator, points, wavelength=0.2)
         for tissue, size in part.layers:
             share = _inside_share(part, size * bumps, bent)
