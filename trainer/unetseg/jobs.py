@@ -35,6 +35,7 @@ from .messages import (
     Trained,
 )
 from .model_file import Model, load_model, read_document
+from .versions import versions
 from .volume import LabelMap, Volume
 
 Report = Callable[[Progress | Epoch], None]
@@ -92,7 +93,7 @@ def describe(models: Sequence[Path]) -> Capabilities:
             DeviceDescription(device.name, device.description, round(device.total_bytes / 2**30, 1))
             for device in inference.available_devices()
         ),
-        versions=training.versions(),
+        versions=versions(),
         models=tuple(_described(path) for path in models),
     )
 
@@ -186,16 +187,10 @@ def train(request: training.TrainingRequest, *, control: training.Control, repor
 
 def evaluate(prediction: Path, reference: Path, *, tolerance_mm: float) -> Evaluated:
     """All metrics of every label value above 0 in either map, which must lie on the same grid."""
-    figures = metrics.evaluate(
+    found = metrics.evaluate(
         image_io.read_label_map(prediction), image_io.read_label_map(reference), tolerance_mm=tolerance_mm
     )
-    return Evaluated(
-        request="",
-        figures={
-            str(value): {name: number if math.isfinite(number) else None for name, number in row.items()}
-            for value, row in figures.items()
-        },
-    )
+    return Evaluated(request="", figures={str(label.value): label.figures for label in found})
 
 
 def _described(model: Path) -> ModelDescription:

@@ -25,11 +25,7 @@ __all__ = [
     "Model", "file_sha256", "load_model", "read_document", "read_tensors", "save_model", "write_tensors",
 ]  # fmt: skip
 
-MAX_CHANNELS = 64
 MAX_CLASSES = UNLABELLED
-MAX_DEPTH = 7
-MAX_ARGUMENT = 1024
-"""No number among a network's arguments (features, groups …) may be larger."""
 MAX_PATCH = 512
 
 
@@ -107,15 +103,8 @@ def _broken_rules(document: ModelDocument) -> Iterator[tuple[str, object]]:
         yield f"the format version must be {MODEL_FORMAT_VERSION}", document.format_version
     if network.name not in networks.NETWORKS:
         yield f"the network must be one of {', '.join(sorted(networks.NETWORKS))}", network.name
-    if not 1 <= network.in_channels <= MAX_CHANNELS:
-        yield f"there must be 1 to {MAX_CHANNELS} input channels", network.in_channels
     if not 2 <= network.classes <= MAX_CLASSES:
         yield f"there must be 2 to {MAX_CLASSES} classes", network.classes
-    depth = network.arguments.get("depth", 1)
-    if type(depth) is not int or not 1 <= depth <= MAX_DEPTH:
-        yield f"a network's depth must be 1 to {MAX_DEPTH}", depth
-    if not all(abs(number) <= MAX_ARGUMENT for number in _numbers(network.arguments)):
-        yield f"no network argument may be larger than {MAX_ARGUMENT}", dict(network.arguments)
     values = [label.value for label in labels]
     if values != list(range(network.classes)):
         yield f"the labels' values must be 0 to {network.classes - 1}, one of each, in order", values
@@ -146,20 +135,11 @@ def _broken_plan_rules(plan: Plan, in_channels: int) -> Iterator[tuple[str, obje
             yield "the percentiles of a normalisation must be 0 <= lower < upper <= 100", entry
 
 
-def _numbers(value: object) -> Iterator[float]:
-    """Every number in a network's arguments, however deep."""
-    if isinstance(value, (int, float)):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _numbers(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _numbers(item)
-
-
 def _empty_network(document: ModelDocument) -> nn.Module:
-    """The declared network on the meta device: names, shapes and types, but no memory."""
+    """The declared network on the meta device: names, shapes and types, but no memory.
+
+    ``networks.build`` checks every argument against its limits first.
+    """
     config = document.network
     try:
         with torch.device("meta"):

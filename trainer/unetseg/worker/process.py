@@ -22,15 +22,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from . import messages
-from .errors import CancelledError, InternalError, MemoryLimitError, ProtocolError, SettingsError, UnetsegError
-from .failures import explain
-from .files import locked_folder
-from .messages import MAX_LINE_BYTES, Cancel, Cancelled, Epoch, Failed, Message, Progress, Reply, Request, Shutdown
+from .. import messages
+from ..errors import CancelledError, InternalError, MemoryLimitError, ProtocolError, SettingsError, UnetsegError
+from ..failures import explain
+from ..files import locked_folder
+from ..messages import MAX_LINE_BYTES, Cancel, Cancelled, Epoch, Failed, Message, Progress, Reply, Request, Shutdown
 
 if TYPE_CHECKING:
-    from .job_requests import Performer
-    from .training import Control
+    from ..training import Control
+    from .requests import Performer
 
 SECONDS_TO_END = 3.0
 """An aborted job that still runs after this time is ended together with the process."""
@@ -185,7 +185,7 @@ class Worker:
 
     @functools.cached_property
     def _performer(self) -> Performer:
-        from .job_requests import Performer
+        from .requests import Performer
 
         return Performer()
 

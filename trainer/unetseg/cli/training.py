@@ -9,12 +9,12 @@ from typing import get_args
 
 import numpy as np
 
-from .config import Label, Modality, TrainingSettings
-from .data import Case, CaseList, default_labels, find_cases, load_case
-from .errors import SettingsError, TrainingDataError, unknown_name
-from .model_file import file_sha256, load_model
-from .training import TrainingRequest
-from .volume import UNLABELLED
+from ..config import Label, Modality, TrainingSettings
+from ..data import Case, CaseList, default_labels, find_cases, load_case
+from ..errors import SettingsError, TrainingDataError, unknown_name
+from ..model_file import file_sha256, load_model
+from ..training import TrainingRequest
+from ..volume import UNLABELLED
 
 
 def training_request(

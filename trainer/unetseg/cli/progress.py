@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
-from .messages import Epoch, Progress
+from ..messages import Epoch, Progress
 
 BAR_WIDTH = 24
 SECONDS_BETWEEN_LINES = 30.0

@@ -7,27 +7,30 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from . import records
-from .cli_progress import ProgressDisplay, dice_text
-from .errors import CancelledError, InternalError, SettingsError
-from .failures import explain
+from .. import records
+from ..errors import CancelledError, InternalError, SettingsError
+from ..failures import explain
+from .progress import ProgressDisplay, dice_text
 
 if TYPE_CHECKING:
-    from .training import Control
+    from ..training import Control
 
 DEFAULT_SECONDS = 900.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 for done, 1 for failed, 2 for wrong use, 130 for cancelled."""
+def main(argv: Sequence[str] | None = None, *, serve: Callable[[], int]) -> int:
+    """Run one command; the exit code is 0 for done, 1 for failed, 2 for wrong use, 130 for cancelled.
+
+    ``serve`` is what the command ``worker`` does.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    arguments = _parser().parse_args(argv)
+    arguments = _parser(serve).parse_args(argv)
     try:
         arguments.command(arguments)
     except KeyboardInterrupt:
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(serve: Callable[[], int]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="unetseg", description="U-Nets that learn from a few corrected slices: segment, retrain, measure."
     )
@@ -71,7 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--count", type=int, default=8, metavar="N", help="number of cases (default: 8)")
     phantom.add_argument("--seed", type=int, default=0, metavar="N")
     phantom.add_argument("--domain", choices=("first", "shifted"), default="first", help="look of the images")
-    add("worker", _worker, "Serve requests on stdin with replies on stdout (see unetseg.messages).", json=False)
+    add(
+        "worker",
+        lambda _: serve(),
+        "Serve another program: requests on stdin, replies on stdout.",
+        json=False,
+    )
     return parser
 
 
@@ -118,7 +126,7 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from . import jobs
+    from .. import jobs
 
     found = jobs.describe([])
     if arguments.json:
@@ -134,8 +142,8 @@ def _describe(arguments: argparse.Namespace) -> None:
 
 
 def _segment(arguments: argparse.Namespace) -> None:
-    from . import jobs
-    from .training import Control
+    from .. import jobs
+    from ..training import Control
 
     control = Control()
     with _ctrl_c_aborts(control), ProgressDisplay(sys.stderr) as display:
@@ -159,9 +167,9 @@ def _segment(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from . import jobs
-    from .cli_training import training_request
-    from .training import Control
+    from .. import jobs
+    from ..training import Control
+    from .training import training_request
 
     control = Control()
     with _ctrl_c_aborts(control), ProgressDisplay(sys.stderr) as display:
@@ -178,7 +186,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from . import jobs
+    from .. import jobs
 
     result = jobs.evaluate(arguments.prediction, arguments.reference, tolerance_mm=arguments.tolerance_mm)
     if arguments.json:
@@ -192,7 +200,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    from . import jobs
+    from .. import jobs
 
     document = jobs.inspect(arguments.model)
     if arguments.json:
@@ -211,16 +219,10 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 
 def _phantom(arguments: argparse.Namespace) -> None:
-    from .phantom import write_phantom_cases
+    from ..phantom import write_phantom_cases
 
     write_phantom_cases(arguments.output, count=arguments.count, seed=arguments.seed, domain=arguments.domain)
     print(f"Wrote {arguments.count} cases to {arguments.output}.")
-
-
-def _worker(arguments: argparse.Namespace) -> None:
-    from .worker import run_worker
-
-    run_worker()
 
 
 def _print_json(record: Any) -> None:

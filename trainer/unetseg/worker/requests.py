@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar, get_args
 
-from . import image_io, jobs
-from .config import Label, Modality, TrainingSettings
-from .data import Case
-from .errors import SettingsError, unknown_name
-from .messages import Describe, Evaluate, Release, Reply, Request, Segment, Train, TrainingCase
-from .model_file import file_sha256
-from .records import RecordError, from_json
-from .training import Control, TrainingRequest
+from .. import image_io, jobs
+from ..config import Label, Modality, TrainingSettings
+from ..data import Case
+from ..errors import SettingsError, unknown_name
+from ..messages import Describe, Evaluate, Release, Reply, Request, Segment, Train, TrainingCase
+from ..model_file import file_sha256
+from ..records import RecordError, from_json
+from ..training import Control, TrainingRequest
 
 Record = TypeVar("Record")
 

@@ -1,0 +1,5 @@
+"""The command line ``unetseg``."""
+
+from .commands import main
+
+__all__ = ["main"]
