@@ -15,6 +15,7 @@ CONV_TRANSPOSE: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
 MAX_POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 BATCH_NORM: dict[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 NORMS = ("none", "batch", "instance", "group")
 MAX_GROUPS = 8
@@ -78,9 +79,10 @@ def initialise(network: nn.Module, head: nn.Module) -> None:
 
     A transposed convolution whose stride is its kernel adds up N = its input channels. The ``head`` has no
     ReLU behind it and gets √(1/N), so that the first logits are of order 1. Norms keep scale 1 and shift 0.
+    Weights without memory (on the meta device) are left: to draw them torch would load its compiler, 1.5 s.
     """
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        if isinstance(module, CONVOLUTIONS) and not module.weight.is_meta:
             transposed = isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d))
             inputs = module.in_channels * (1 if transposed else math.prod(module.kernel_size))
             nn.init.normal_(module.weight, std=math.sqrt((1 if module is head else 2) / inputs))

@@ -1,0 +1,37 @@
+"""The losses by name. Each is called as ``loss(logits, target, weight)`` and returns a scalar."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import unknown_name
+from .combined import DiceCrossEntropy
+from .overlap import Dice
+from .pixelwise import BinaryCrossEntropy, CrossEntropy
+
+__all__ = ["LOSSES", "BinaryCrossEntropy", "CrossEntropy", "Dice", "DiceCrossEntropy", "Loss", "build"]
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""logits (N, K, *s), target int64 (N, *s), weight (N, *s) ≥ 0 → scalar; what stands under weight 0 is not read."""
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "cross_entropy": CrossEntropy,
+    "dice": Dice,
+    "dice_cross_entropy": DiceCrossEntropy,
+}
+
+
+def build(name: str, **arguments: Any) -> Loss:
+    """The loss of that name. Raises ``SettingsError`` for an unknown name or argument or an unfit value."""
+    if name not in LOSSES:
+        raise unknown_name("loss", name, LOSSES)
+    known = inspect.signature(LOSSES[name]).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise unknown_name(f"argument of {name}", argument, known)
+    return LOSSES[name](**arguments)
