@@ -6,6 +6,7 @@ strided through a structure's extent. The figure reported afterwards is the Dice
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -114,5 +115,5 @@ def foreground_extent(array: LabelArray, axis: int) -> tuple[int, int]:
 def _farthest_from(before: int, behind: int, taken: Sequence[int]) -> int:
     """The index between two bounds that is farthest from them and from all taken; the lowest of equals."""
     fixed = sorted([before, behind, *taken])
-    start, end = max(zip(fixed, fixed[1:]), key=lambda gap: (gap[1] - gap[0]) // 2)
+    start, end = max(itertools.pairwise(fixed), key=lambda gap: (gap[1] - gap[0]) // 2)
     return (start + end) // 2

@@ -183,7 +183,7 @@ def write_phantom_cases(
     spacing_mm: Vector = (2.5, 1.25, 1.25),
     oblique: bool = False,
 ) -> tuple[str, ...]:
-    """Write cases as ``images/NAME.nii.gz``, ``labels/NAME.nii.gz`` and a ``dataset.json`` (keys of nnU-Net v2).
+    """Write cases as ``images/NAME.nii.gz``, ``labels/NAME.nii.gz`` and a ``dataset.json`` as in MSD.
 
     Case *i* depends on ``seed`` and *i* only, so that a larger ``count`` adds cases to the same ones.
 
@@ -200,10 +200,10 @@ def write_phantom_cases(
         write_image(folder / "images" / f"{name}.nii.gz", volume.array, volume.geometry)
         write_label_map(folder / "labels" / f"{name}.nii.gz", label_map)
     description = {
-        "channel_names": {"0": "MR"},
-        "labels": {label.name: label.value for label in PHANTOM_LABELS},
+        "name": "phantom",
+        "modality": {"0": "MR"},
+        "labels": {str(label.value): label.name for label in PHANTOM_LABELS},
         "numTraining": count,
-        "file_ending": ".nii.gz",
         "training": [{"image": f"images/{name}.nii.gz", "label": f"labels/{name}.nii.gz"} for name in names],
     }
     with atomic_path(folder / "dataset.json") as temporary:
@@ -232,8 +232,8 @@ def _body_coordinates(geometry: Geometry) -> FloatArray:
     matrix = geometry.index_to_world.astype(np.float32)
     left, posterior, superior = matrix[:3, :3] @ indices + matrix[:3, 3:]
     half = np.multiply(geometry.shape, geometry.spacing_mm).astype(np.float32) / 2
-    points: FloatArray = np.stack([superior, posterior, left]) / half[:, None]
-    return points.reshape(3, *geometry.shape)
+    points: FloatArray = (np.stack([superior, posterior, left]) / half[:, None]).reshape(3, *geometry.shape)
+    return points
 
 
 def _smooth_field(generator: np.random.Generator, points: FloatArray, *, wavelength: float) -> FloatArray:
@@ -243,10 +243,11 @@ def _smooth_field(generator: np.random.Generator, points: FloatArray, *, wavelen
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     steps = (2 * np.pi / wavelength * generator.uniform(0.7, 1.3, (waves, 1)) * directions).astype(np.float32)
     phases = generator.uniform(0, 2 * np.pi, waves).astype(np.float32)
-    field = np.zeros(points.shape[1:], dtype=np.float32)
+    field: FloatArray = np.zeros(points.shape[1:], dtype=np.float32)
     for step, phase in zip(steps, phases, strict=True):
         field += np.cos(np.tensordot(step, points, axes=1) + phase)
-    return field * np.float32(np.sqrt(2 / waves))
+    field *= np.sqrt(2 / waves)
+    return field
 
 
 def _individual(generator: np.random.Generator, stretch: Vector) -> list[_Part]:
@@ -262,8 +263,8 @@ def _individual(generator: np.random.Generator, stretch: Vector) -> list[_Part]:
     organs = [
         replace(
             part,
-            centre=_vector(part.centre + generator.uniform(-0.04, 0.04, 3)),
-            radii=_vector(part.radii * np.array(stretch) * generator.uniform(0.88, 1.12, 3)),
+            centre=_vector(np.add(part.centre, generator.uniform(-0.04, 0.04, 3))),
+            radii=_vector(np.multiply(part.radii, stretch) * generator.uniform(0.88, 1.12, 3)),
         )
         for part in ORGANS
     ]

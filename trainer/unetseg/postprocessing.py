@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from .errors import SettingsError
-from .volume import LabelMap
+from .volume import UNLABELLED, LabelMap
 
 Mask = NDArray[np.bool_]
 

@@ -58,8 +58,8 @@ def border_weight_map(
         )
     first, second = _two_nearest_borders(instances, spacing=steps, reach=REACH_SIGMAS * sigma)
     border_term = w0 * np.exp(-((first + second) ** 2) / (2 * sigma**2))
-    weights: FloatArray = np.where(instances == 0, *class_weights) + border_term
-    return weights.astype(np.float32)
+    weights: FloatArray = (np.where(instances == 0, *class_weights) + border_term).astype(np.float32)
+    return weights
 
 
 def class_weights(counts: Sequence[int] | NDArray[np.int64], limits: tuple[float, float]) -> FloatArray:
@@ -87,7 +87,8 @@ def class_weights(counts: Sequence[int] | NDArray[np.int64], limits: tuple[float
     weights = np.full(voxels.shape, upper)
     logarithms = -0.5 * np.log(voxels[present])
     weights[present] = np.exp(logarithms - logarithms.mean())
-    return np.clip(weights, lower, upper).astype(np.float32)
+    clipped: FloatArray = np.clip(weights, lower, upper).astype(np.float32)
+    return clipped
 
 
 def _two_nearest_borders(
@@ -119,4 +120,5 @@ def _distance_to_border(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -
     image.SetSpacing([float(x) for x in spacing[::-1]])
     signed = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
     inner = (slice(1, -1),) * mask.ndim
-    return np.abs(sitk.GetArrayFromImage(signed)[inner]).astype(np.float64)
+    distance: NDArray[np.float64] = np.abs(sitk.GetArrayFromImage(signed)[inner]).astype(np.float64)
+    return distance

@@ -95,7 +95,7 @@ SURFACE_METRICS: dict[str, Callable[[SurfaceDistances], float]] = {
 }
 
 
-def _in_mm(distances: SurfaceDistances, statistic: Callable[[], float]) -> float:
+def _in_mm(distances: SurfaceDistances, statistic: Callable[[], np.floating]) -> float:
     empty = [side.size == 0 for side in (distances.from_prediction, distances.from_reference)]
     if all(empty):
         return 0.0
