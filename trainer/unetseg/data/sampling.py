@@ -28,6 +28,7 @@ class LabelledVoxels:
         counts: labelled voxels of each class that occurs.
         of_class: flat indices per class that occurs, sorted; a random subset of ``MAX_VOXELS_PER_CLASS``.
         edited: the same for labelled voxels that the user changed; may be empty.
+        balanced_shares: chance of each class that occurs in a class-balanced draw.
     """
 
     shape: Shape
