@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import unknown_name
+from ..errors import SettingsError, unknown_name
 from .combined import DiceCrossEntropy
 from .overlap import Dice
 from .pixelwise import BinaryCrossEntropy, CrossEntropy
@@ -32,6 +32,8 @@ def build(name: str, **arguments: Any) -> Loss:
         raise unknown_name("loss", name, LOSSES)
     known = inspect.signature(LOSSES[name]).parameters
     for argument in arguments:
+        if not known:
+            raise SettingsError(f"The loss {name} has no arguments", received=argument)
         if argument not in known:
             raise unknown_name(f"argument of {name}", argument, known)
     return LOSSES[name](**arguments)

@@ -17,8 +17,7 @@ class Dice:
     The sums run over the labelled voxels (weight above 0) of all samples together ("batch Dice"), in the
     intersection and in both sums of the denominator; probabilities are left out, never logits set to 0.
     The size of a weight does not count: Dice balances the classes itself, and weights of the *true* class,
-    clipped to [¼, 4], would
-    make a false positive in the background up to 16 times as cheap as a miss.
+    clipped to [¼, 4], would make a false positive in the background up to 16 times as cheap as a miss.
 
     Classes that no labelled voxel has are left out of the mean: their Dice is 0 whatever the prediction,
     without a useful gradient; cross-entropy corrects them. Every class in the mean has Σ t ≥ 1, so

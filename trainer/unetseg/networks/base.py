@@ -163,6 +163,18 @@ class UNet(nn.Module, ABC):
                 else f"Without padding, {self.depth} levels fit only some sizes"
             )
             raise ImageError(rule, received=size, remedy=f"The nearest valid size is {nearest}")
+        self._check_statistics(x)
+
+    def _check_statistics(self, x: Tensor) -> None:
+        """Raises ``ImageError`` where a norm would have to take the variance of a single value."""
+        if self.norm == "instance" or (self.norm == "batch" and not self.is_local):
+            samples = 1 if self.norm == "instance" else x.shape[0]
+            if x.shape[2:].numel() * samples == math.prod(self.size_multiple):
+                raise ImageError(
+                    f"Norm {self.norm!r} needs more than one voxel at the deepest level",
+                    received=f"size {tuple(x.shape[2:])}, reduced by {self.size_multiple}",
+                    remedy="Use a larger image or a smaller depth",
+                )
 
     def _nearest(self, length: int, axis: int) -> int:
         step = self.size_multiple[axis]
