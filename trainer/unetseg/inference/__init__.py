@@ -1,0 +1,23 @@
+"""Exact inference in bounded memory: from a volume and a model to a segmentation on the volume's own grid."""
+
+from __future__ import annotations
+
+from .devices import Device, DeviceChoice, available_devices, choose_device
+from .interrupt import interruptible
+from .memory import is_out_of_memory
+from .predict import predict, predict_labels
+from .segment import Segmentation, segment, segment_prepared
+
+__all__ = [
+    "Device",
+    "DeviceChoice",
+    "Segmentation",
+    "available_devices",
+    "choose_device",
+    "interruptible",
+    "is_out_of_memory",
+    "predict",
+    "predict_labels",
+    "segment",
+    "segment_prepared",
+]

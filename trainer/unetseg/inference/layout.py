@@ -1,0 +1,250 @@
+"""How a volume is cut for exact streaming: the fastest way that fits into the memory."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from ..networks import UNet
+from ..volume import Shape
+from .memory import Attempt, too_little_memory
+
+FLOAT_BYTES = 4
+OVERHEAD_BYTES = 64 * 2**20
+CPU_LAYER_FLOP = 2e11
+"""One layer of a slab on two CPU cores then takes about a second, the longest that cancelling should wait."""
+CPU_PASS_PIXELS = 2**20
+SLAB_SLICES = (256, 128, 64, 48, 32, 24, 16, 12, 8, 4)
+SPARE_COST = 1.03
+"""Layouts within 3 % of the fastest count as equally fast; the one that needs least memory is taken."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one volume (d, h, w) is cut.
+
+    Attributes:
+        tile: voxels computed together along each axis, halo excluded; for a network in 2D, the first is the
+            number of slices in a pass. Elsewhere a multiple of the size multiple.
+        steps: per level, how many slices along the network's first axis are computed at a time.
+        recomputed: levels 0 … recomputed - 1 compute their encoder features again for the skip connection
+            instead of keeping them.
+        needed_bytes: the estimated peak on the device, without the network.
+    """
+
+    tile: Shape
+    steps: tuple[int, ...]
+    recomputed: int
+    needed_bytes: int
+
+
+def align_up(value: int, multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is at least ``value``."""
+    return -(-value // multiple) * multiple
+
+
+def size_multiple(network: UNet) -> Shape:
+    """The size multiple along D, H, W: 1 along D for a network in 2D."""
+    return along_volume(network, network.size_multiple, 1)
+
+
+def padded_shape(network: UNet, shape: Sequence[int]) -> Shape:
+    """``shape`` (d, h, w) grown to the size multiple."""
+    d, h, w = (align_up(size, multiple) for size, multiple in zip(shape, size_multiple(network), strict=True))
+    return d, h, w
+
+
+def receptive_halo(network: UNet) -> Shape:
+    """Voxels along D, H, W beyond a tile that its output depends on, as multiples of the size multiple."""
+    reaches = [align_up(_reach(network, axis), multiple) for axis, multiple in enumerate(network.size_multiple)]
+    return along_volume(network, reaches, 0)
+
+
+def _reach(network: UNet, axis: int, level: int = 0, beyond: int = 0) -> int:
+    """Voxels beyond an aligned border of ``level``'s input on which its decoded map up to ``beyond`` depends."""
+    if level < len(network.pooling):
+        pool = network.pooling[level][axis]
+        deeper = align_up(beyond, pool) // pool + network.decode_margin[level][axis]
+        beyond = pool * _reach(network, axis, level + 1, deeper)
+    return beyond + network.encoder_radius
+
+
+def encoder_macs(network: UNet) -> list[int]:
+    """Multiply-adds of a voxel in each level's encoder; the decoder of the level does about twice as many."""
+    return [sum(layer.weight.numel() for layer in _convolutions(block)) for block in network.encoders]
+
+
+def _convolutions(block: nn.Module) -> list[nn.Conv2d | nn.Conv3d]:
+    return [layer for layer in block.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
+
+
+def estimated_bytes(floats: int) -> int:
+    """Memory for so many floats, with what was measured beside them: allocators' gaps, reordered weights."""
+    return int(1.15 * FLOAT_BYTES * floats) + OVERHEAD_BYTES
+
+
+def pass_floats(network: UNet, size: Shape) -> int:
+    """Floats alive at once in one plain pass over (d, h, w) voxels: the widest layers of level 0, and all skips."""
+    channels = [_convolutions(block)[-1].out_channels for block in network.encoders]
+    voxels = math.prod(size)
+    floats = voxels * (4 * channels[0] + 2 * channels[1])
+    for width, pooling in zip(channels, [*network.pooling, (1,)], strict=True):
+        floats += voxels * width
+        voxels //= math.prod(pooling)
+    return floats
+
+
+def along_volume(network: UNet, values: Sequence[int], along_slices: int) -> Shape:
+    """The network's per-axis ``values`` along D, H, W; a network in 2D has ``along_slices`` along D."""
+    d, h, w = (along_slices, *values) if network.dimensions == 2 else values
+    return d, h, w
+
+
+def plan_layout(network: UNet, shape: Shape, attempt: Attempt) -> Layout:
+    """The fastest layout for an image of ``shape`` (d, h, w) within the attempt's budget.
+
+    Raises:
+        MemoryLimitError: not even the smallest piece fits.
+    """
+    for tile in _tiles(network, shape, attempt):
+        costs = _Costs(network, shape, tile, attempt)
+        fitting = [layout for layout in costs.layouts() if layout.needed_bytes <= attempt.budget_bytes]
+        if fitting:
+            work = {layout: costs.work(layout) for layout in fitting}
+            fast = SPARE_COST * min(work.values())
+            return min((layout for layout in fitting if work[layout] <= fast), key=_memory)
+    raise too_little_memory(attempt, least_layout_bytes(network, shape, attempt))
+
+
+def least_layout_bytes(network: UNet, shape: Shape, attempt: Attempt) -> int:
+    """What the smallest layout takes on the attempt's device."""
+    tiles = _tiles(network, shape, attempt)
+    return min(layout.needed_bytes for tile in tiles for layout in _Costs(network, shape, tile, attempt).layouts())
+
+
+def _memory(layout: Layout) -> int:
+    return layout.needed_bytes
+
+
+def _tiles(network: UNet, shape: Shape, attempt: Attempt) -> Iterator[Shape]:
+    """Tiles from the whole volume down to the size multiple."""
+    multiple = size_multiple(network)
+    d, h, w = padded_shape(network, shape)
+    if network.dimensions == 2:
+        if attempt.device.type == "cpu":
+            d = min(d, max(1, CPU_PASS_PIXELS // (h * w)))
+        while d > 1:
+            yield d, h, w
+            d //= 2
+    yield d, h, w
+    if network.dimensions == 3:  # tiles in the plane are joined to whole slices, which must fit as well
+        fitting = attempt.budget_bytes // 4 // (network.classes * h * w * FLOAT_BYTES)
+        d = min(d, max(multiple[0], fitting // multiple[0] * multiple[0]))
+    while h > multiple[1] or w > multiple[2]:
+        if (h >= w and h > multiple[1]) or w == multiple[2]:
+            h = align_up(h // 2, multiple[1])
+        else:
+            w = align_up(w // 2, multiple[2])
+        yield d, h, w
+
+
+class _Costs:
+    """Memory and arithmetic of the layouts of one tile size. Indices are levels."""
+
+    def __init__(self, network: UNet, shape: Shape, tile: Shape, attempt: Attempt) -> None:
+        self.network = network
+        self.tile = tile
+        self.attempt = attempt
+        padded = padded_shape(network, shape)
+        halo = receptive_halo(network)
+        box = [min(p, t + 2 * h if t < p else p) for p, t, h in zip(padded, tile, halo, strict=True)]
+        self.assembled = tile[1:] != padded[1:]
+        self.plane_voxels = padded[1] * padded[2]
+        batch, sizes = (box[0], box[1:]) if network.dimensions == 2 else (1, box)
+        self.pools = [pooling[0] for pooling in network.pooling]
+        self.lengths, self.areas = [sizes[0]], [batch * math.prod(sizes[1:])]
+        for pooling in network.pooling:
+            self.lengths.append(self.lengths[-1] // pooling[0])
+            self.areas.append(self.areas[-1] // math.prod(pooling[1:]))
+        layers = [_convolutions(block) for block in network.encoders]
+        self.inputs = [each[0].in_channels for each in layers]
+        self.channels = [each[-1].out_channels for each in layers]
+        self.macs = encoder_macs(network)
+        self.bottom = len(self.pools)
+
+    def layouts(self) -> Iterator[Layout]:
+        for first, deeper in itertools.product(SLAB_SLICES, SLAB_SLICES):
+            steps = tuple(self._step(level, deeper if level else first) for level in range(self.bottom + 1))
+            for recomputed in range(self.bottom + 1):
+                yield Layout(self.tile, steps, recomputed, self._needed_bytes(steps, recomputed))
+
+    def _step(self, level: int, slices: int) -> int:
+        """At most ``slices``, few enough to be computed soon, and whole windows of the pooling."""
+        if self.attempt.device.type == "cpu":
+            deeper = self.channels[level + 1] if level < self.bottom else 0
+            layer_macs = 3**self.network.dimensions * self.channels[level] * (self.channels[level] + deeper)
+            slices = min(slices, max(8, int(CPU_LAYER_FLOP / (2 * self.areas[level] * layer_macs))))
+        if level < self.bottom:
+            slices = align_up(slices, self.pools[level])
+        return min(slices, self.lengths[level])
+
+    def _halo(self, level: int) -> int:
+        """Slices on both sides that the decoder of a slab computes in vain, together."""
+        return 2 * self.network.decode_margin[level][0] * self.pools[level]
+
+    def work(self, layout: Layout) -> float:
+        """Multiply-adds of one tile in proportion to its voxels; the decoder does about twice the encoder's."""
+        total = 0.0
+        for level, step in enumerate(layout.steps):
+            cut = step < self.lengths[level]
+            encoded = 1 + cut * 2 * self.network.encoder_radius / step
+            decoded = 1 + cut * self._halo(level) / step if level < self.bottom else 0
+            passes = 2 if level < layout.recomputed else 1
+            total += self.areas[level] * self.lengths[level] * self.macs[level] * (passes * encoded + 2 * decoded)
+        return total
+
+    def _needed_bytes(self, steps: tuple[int, ...], recomputed: int) -> int:
+        stored = 0 if self.attempt.offload else self._stored_floats(steps, recomputed)
+        largest = max(self._working_floats(level, step) for level, step in enumerate(steps))
+        slab = 4 * self.network.classes * steps[0] * self.areas[0]  # logits, probabilities and their temporaries
+        image = self.inputs[0] * self.lengths[0] * self.areas[0]
+        whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
+        return estimated_bytes(stored + largest + slab + image + whole)
+
+    def _working_floats(self, level: int, step: int) -> int:
+        """Encoder: input, convolved, normalised. Decoder: skip, up-convolved, joined, convolved, normalised."""
+        c = self.channels[level]
+        encoder = (step + 2 * self.network.encoder_radius) * (self.inputs[level] + 2 * c)
+        if level == self.bottom:
+            return self.areas[level] * encoder
+        decoder = (step + self._halo(level)) * (4 * c + 2 * self.channels[level + 1])
+        return self.areas[level] * max(encoder, decoder)
+
+    def _stored_floats(self, steps: tuple[int, ...], recomputed: int) -> int:
+        """Maps that wait between levels: never more slices than from the decoder's place to the encoder's."""
+        radius = self.network.encoder_radius
+        total, ahead = 0, 0
+        for level in range(self.bottom, -1, -1):
+            length, step = self.lengths[level], steps[level]
+            waiting = step  # decoded slices, until the level above has read them
+            if level:
+                pool = self.pools[level - 1]
+                waiting += (steps[level - 1] + self._halo(level - 1)) // pool + 1
+                total += self.areas[level] * self.channels[level] * min(length, waiting)
+            if level == self.bottom:
+                ahead = step + radius
+                window = step + 2 * radius
+            else:
+                ahead = self._halo(level) + 2 * step + radius + self.pools[level] * ahead
+                window = ahead + step + self._halo(level)
+            kept = level >= recomputed or level == self.bottom
+            if kept and level < self.bottom:
+                total += self.areas[level] * self.channels[level] * min(length, window)
+                window = 2 * step + 2 * radius
+            if level:
+                total += self.areas[level] * self.inputs[level] * min(length, window)
+        return total

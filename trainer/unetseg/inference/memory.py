@@ -1,0 +1,85 @@
+"""How much memory inference may take, and what it does when memory runs out after all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import MemoryLimitError
+from .devices import GIB, free_bytes
+
+CPU_BYTES = 4 * GIB
+"""More than this makes inference on a CPU no faster."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One rung of the out-of-memory ladder.
+
+    Attributes:
+        budget_bytes: for everything on the device but the network.
+        offload: maps wait between levels, and results gather, in main memory.
+        half: compute in 16 bit.
+    """
+
+    device: torch.device
+    budget_bytes: int
+    offload: bool = False
+    half: bool = False
+
+    @property
+    def storage(self) -> torch.device:
+        """Where maps wait between levels."""
+        return torch.device("cpu") if self.offload else self.device
+
+    def __str__(self) -> str:
+        parts = [f"in {self.budget_bytes / GIB:.2g} GB on {self.device}"]
+        if self.offload:
+            parts.append("with intermediate results in main memory")
+        if self.half:
+            parts.append("in 16-bit precision, which may move a class border by rounding")
+        return ", ".join(parts)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for every form in which torch, its back ends and Python report that memory ran out."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def default_budget(device: torch.device) -> int:
+    """Bytes that inference may take unless the user states a limit: most of an accelerator's free memory, of
+    the host's at most half, so that other programs stay in memory."""
+    free = free_bytes(device)
+    return min(free // 2, CPU_BYTES) if device.type == "cpu" else int(0.8 * free)
+
+
+def ladder(first: Attempt, needed_bytes: int, *, allow_cpu: bool) -> Iterator[Attempt]:
+    """``first``, then what to try in turn when it, which needed ``needed_bytes``, was too much.
+
+    Smaller slabs, maps kept in main memory, still smaller slabs and chunks, 16 bit, the CPU: docs/faults.md §2.
+    """
+    yield first
+    accelerated = first.device.type != "cpu"
+    yield Attempt(first.device, needed_bytes // 2)
+    for share in (2, 4, 8, 16):
+        yield Attempt(first.device, needed_bytes // share, offload=accelerated)
+    if first.device.type == "cuda":
+        yield Attempt(first.device, needed_bytes // 16, offload=True, half=True)
+    if accelerated and allow_cpu:
+        cpu = torch.device("cpu")
+        yield Attempt(cpu, default_budget(cpu))
+
+
+def too_little_memory(attempt: Attempt, needed_bytes: int) -> MemoryLimitError:
+    """The error for work of which not even the smallest piece fits."""
+    free = free_bytes(attempt.device)
+    return MemoryLimitError(
+        f"Segmenting this image needs at least {needed_bytes / GIB:.2f} GB on {attempt.device}",
+        received=f"{attempt.budget_bytes / GIB:.2f} GB allowed, {free / GIB:.2f} GB free",
+        remedy="Allow more memory, close other programs, or choose another device or a smaller network",
+    )

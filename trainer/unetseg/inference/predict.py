@@ -1,0 +1,171 @@
+"""The one entrance to every network: class probabilities of a prepared image, slab by slab, in bounded memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ImageError, MemoryLimitError
+from ..networks import UNet
+from ..volume import LabelArray, Shape
+from .interrupt import interruptible
+from .layout import Layout, least_layout_bytes, plan_layout
+from .memory import Attempt, default_budget, is_out_of_memory, ladder, too_little_memory
+from .streaming import Slab, stream
+from .tiles import TilePlan, least_tile_bytes, plan_tiles, run_tiles
+
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""Convolutions on a CPU are up to twice as fast in this layout."""
+
+
+@torch.inference_mode()
+def predict(
+    network: UNet,
+    image: Tensor,
+    *,
+    patch_size: Shape,
+    device: torch.device,
+    memory_bytes: int | None = None,
+    allow_cpu: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+    check_cancel: Callable[[], None] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Generator[Slab, None, None]:
+    """Probabilities float32 (K, s, h, w), with their first slice, in order along D and without gaps.
+
+    The network runs in eval mode, in a copy: the one given is left as it is. Local networks (no norm, or batch
+    norm) are streamed and give what one pass over the whole image gives, padded by edge replication;
+    others run in tiles of ``patch_size`` (see ``tiles``). Which of both never depends on the memory.
+
+    Args:
+        image: float32 (C, d, h, w), as ``preprocess`` prepares it.
+        patch_size: of the training, (d, h, w).
+        device: slabs come on it, unless memory ran out there.
+        memory_bytes: for everything on the device but the network; None: ``default_budget``.
+        allow_cpu: whether to go on on the CPU when the device's memory does not suffice.
+        progress: is told the share of the work that is done, 0 … 1.
+        check_cancel: is called before each layer; what it raises ends the prediction.
+        note: is told, in a sentence, when memory ran out and how the work goes on.
+
+    Raises:
+        ImageError: the image has other channels than the network.
+        MemoryLimitError: nothing fits.
+    """
+    if image.shape[0] != network.in_channels:
+        raise ImageError(
+            f"The network takes images of {network.in_channels} channels", received=f"{image.shape[0]} channels"
+        )
+    engine = copy.deepcopy(network).eval()
+    shape = (image.shape[1], image.shape[2], image.shape[3])
+    first = Attempt(device, default_budget(device) if memory_bytes is None else memory_bytes)
+    needed_bytes = _needed_bytes(engine, shape, first, patch_size)
+    refusal: MemoryLimitError | None = None
+    done = 0
+    for attempt in ladder(first, needed_bytes, allow_cpu=allow_cpu):
+        try:
+            plan = _plan(engine, shape, attempt, patch_size)
+        except MemoryLimitError as error:
+            refusal = refusal or error
+            continue
+        if attempt is not first:
+            note(f"Memory did not suffice; continued {attempt}")
+        engine = engine.to(attempt.device, memory_format=CHANNELS_LAST[network.dimensions])  # type: ignore[call-overload]
+        try:
+            with interruptible(engine, check_cancel):
+                for start, logits in _run(
+                    engine, image, plan, attempt, done, partial(_rest, progress, done / shape[0])
+                ):
+                    stop = start + logits.shape[1]
+                    if stop > done:
+                        yield done, logits[:, done - start :].float().softmax(0)
+                        done = stop
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        refusal = too_little_memory(attempt, plan.needed_bytes)
+        if attempt.device.type == "cuda":
+            torch.cuda.empty_cache()
+    raise refusal or too_little_memory(first, needed_bytes)
+
+
+def predict_labels(
+    network: nn.Module,
+    image: Tensor,
+    *,
+    patch_size: Shape,
+    device: torch.device | None = None,
+    check_cancel: Callable[[], None] | None = None,
+) -> LabelArray:
+    """The most probable class (d, h, w) of a prepared image (C, d, h, w); ``device``: None is the network's own."""
+    device = device or next(network.parameters()).device
+    slabs = predict(cast(UNet, network), image, patch_size=patch_size, device=device, check_cancel=check_cancel)
+    return np.concatenate([slab.argmax(0).to("cpu", torch.uint8).numpy() for _, slab in slabs])
+
+
+def least_bytes(network: UNet, shape: Shape, *, patch_size: Shape, device: torch.device) -> int:
+    """The least memory, network included, in which an image of ``shape`` (d, h, w) can be predicted on ``device``."""
+    attempt = Attempt(device, 0)
+    network = copy.deepcopy(network).eval()
+    weights: int = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    if _is_streamed(network):
+        return weights + least_layout_bytes(network, shape, attempt)
+    return weights + least_tile_bytes(network, shape, attempt, patch_size=patch_size)
+
+
+def _is_streamed(network: UNet) -> bool:
+    return network.is_local and network.padding == "same"
+
+
+def _plan(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> Layout | TilePlan:
+    if _is_streamed(network):
+        return plan_layout(network, shape, attempt)
+    return plan_tiles(network, shape, attempt, patch_size=patch_size)
+
+
+def _needed_bytes(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> int:
+    """What the first attempt takes; its whole budget where that does not suffice."""
+    try:
+        return _plan(network, shape, attempt, patch_size).needed_bytes
+    except MemoryLimitError:
+        return attempt.budget_bytes
+
+
+def _run(
+    network: UNet,
+    image: Tensor,
+    plan: Layout | TilePlan,
+    attempt: Attempt,
+    first_slice: int,
+    progress: Callable[[float], None],
+) -> Iterator[Slab]:
+    storage, compute = attempt.storage, partial(_compute, attempt)
+    if isinstance(plan, Layout):
+        return stream(
+            network, image, plan, first_slice=first_slice, storage=storage, compute=compute, progress=progress
+        )
+    return run_tiles(network, image, plan, first_slice=first_slice, storage=storage, compute=compute, progress=progress)
+
+
+def _compute(attempt: Attempt, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """``function(*tensors)`` on the attempt's device and in its precision; float32 is never TF32."""
+    layout = CHANNELS_LAST[tensors[0].dim() - 2]
+    there = [tensor.to(attempt.device, memory_format=layout) for tensor in tensors]
+    if attempt.device.type != "cuda":
+        return function(*there)
+    with (
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        torch.autocast("cuda", dtype=torch.bfloat16, enabled=attempt.half),
+    ):
+        return function(*there)
+
+
+def _rest(progress: Callable[[float], None], before: float, share: float) -> None:
+    """Report a share of what was left to do when ``before`` was done already."""
+    progress(before + (1 - before) * min(1.0, share))

@@ -1,0 +1,120 @@
+"""Segmenting a volume with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import SettingsError
+from ..model_file import Model
+from ..networks import UNet
+from ..preprocessing import Prepared, preprocess
+from ..volume import LabelArray, LabelMap, Volume
+from .devices import GIB, choose_device
+from .predict import least_bytes, predict
+from .restore import restore
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A result on the volume's own grid.
+
+    Attributes:
+        label_map: the most probable class.
+        uncertainty: (D, H, W), normalised entropy of the class probabilities, 0 … 255; None unless asked for.
+        probabilities: (K, D, H, W); None unless asked for.
+        device: torch's name of where it was computed.
+        notes: what the user should know, a sentence each: which device and why, and where memory ran out.
+    """
+
+    label_map: LabelMap
+    uncertainty: LabelArray | None
+    probabilities: NDArray[np.float16] | None
+    device: str
+    notes: tuple[str, ...]
+
+
+def segment(
+    model: Model,
+    volume: Volume,
+    *,
+    device: str = "auto",
+    memory_gb: float | None = None,
+    uncertainty: bool = False,
+    probabilities: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+    check_cancel: Callable[[], None] | None = None,
+) -> Segmentation:
+    """Segment a volume on its own grid; see ``segment_prepared`` for the options."""
+    return segment_prepared(
+        model,
+        preprocess(volume, model.document.plan),
+        device=device,
+        memory_gb=memory_gb,
+        uncertainty=uncertainty,
+        probabilities=probabilities,
+        progress=progress,
+        check_cancel=check_cancel,
+    )
+
+
+def segment_prepared(
+    model: Model,
+    prepared: Prepared,
+    *,
+    device: str = "auto",
+    memory_gb: float | None = None,
+    uncertainty: bool = False,
+    probabilities: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+    check_cancel: Callable[[], None] | None = None,
+) -> Segmentation:
+    """Segment a volume that was prepared by the model's plan; model and volume may serve again.
+
+    Args:
+        device: a name of ``available_devices``, or ``auto``: the fastest with enough memory, and the CPU
+            where that runs out after all.
+        memory_gb: what inference may take on the device beside the network; None: most of what is free.
+        progress: is told the share of the work that is done, 0 … 1.
+        check_cancel: is called before each layer; raises ``CancelledError`` to end the work.
+
+    Raises:
+        DeviceError: no such device.
+        ImageError: the image has other channels than the network.
+        MemoryLimitError: not even the smallest piece fits.
+        SettingsError: ``memory_gb`` is not positive.
+    """
+    if memory_gb is not None and not memory_gb > 0:
+        raise SettingsError("The memory limit must be positive", received=f"{memory_gb} GB")
+    network = cast(UNet, model.network)
+    patch_size = model.document.plan.patch_size
+    shape = prepared.geometry.shape
+    needed_bytes = least_bytes(network, shape, patch_size=patch_size, device=torch.device("cpu"))
+    choice = choose_device(device, needed_bytes=needed_bytes)
+    notes = [choice.reason]
+    slabs = predict(
+        network,
+        torch.from_numpy(prepared.image),
+        patch_size=patch_size,
+        device=choice.device,
+        memory_bytes=None if memory_gb is None else int(memory_gb * GIB),
+        allow_cpu=device == "auto",
+        progress=progress,
+        check_cancel=check_cancel,
+        note=notes.append,
+    )
+    with closing(slabs):
+        result = restore(slabs, prepared, uncertainty=uncertainty, probabilities=probabilities)
+    return Segmentation(
+        label_map=LabelMap(result.labels, prepared.source),
+        uncertainty=result.uncertainty,
+        probabilities=result.probabilities,
+        device=str(result.device),
+        notes=tuple(notes),
+    )

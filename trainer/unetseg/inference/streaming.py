@@ -1,0 +1,249 @@
+"""Exact streaming of a network whose output at a voxel depends only on its receptive field.
+
+The network runs level by level in slabs along its first axis. Each level's map is made in order, from as much
+of the level before as it needs, and dropped once nobody needs it: every voxel is computed once, and memory
+follows the cross-section and the receptive field, not the length of the volume. A slab carries its halo; the
+network's zero padding is wrong only there and is cropped, and right at the true borders. The result equals
+one pass over the whole padded volume.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..networks import UNet
+from .layout import Layout, align_up, encoder_macs, padded_shape, receptive_halo, size_multiple
+
+Slab = tuple[int, Tensor]
+"""The index of the first slice and, for it and those after it, what was computed: (K, s, h, w)."""
+Compute = Callable[..., Tensor]
+"""``compute(function, *tensors)`` calls the function with the tensors on the device, in its precision."""
+
+
+class Map:
+    """The slices of one level's map, made in order when first read and dropped when every reader has passed.
+
+    Args:
+        make: gives the slices [start, stop) as a tensor (N, C, stop - start, …).
+        length: slices in all.
+        step: slices made at a time.
+        readers: how many parts of the network read it, each from front to back.
+        storage: where the slices wait for their readers.
+    """
+
+    def __init__(
+        self, make: Callable[[int, int], Tensor], length: int, step: int, *, readers: int, storage: torch.device
+    ) -> None:
+        self._make = make
+        self._length = length
+        self._step = step
+        self._positions = [0] * readers
+        self._storage = storage
+        self._made = 0
+        self._pieces: deque[Slab] = deque()
+
+    def read(self, start: int, stop: int, *, reader: int = 0) -> Tensor:
+        """The slices [start, stop); ``start`` never lies before that of the same reader's last call."""
+        self._positions[reader] = start
+        while self._pieces and self._pieces[0][0] + self._pieces[0][1].shape[2] <= min(self._positions):
+            self._pieces.popleft()
+        while self._made < stop:
+            end = min(self._length, self._made + self._step)
+            self._pieces.append((self._made, self._make(self._made, end).to(self._storage)))
+            self._made = end
+        parts = [
+            piece[:, :, max(0, start - first) : stop - first]
+            for first, piece in self._pieces
+            if first < stop and first + piece.shape[2] > start
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+
+class LevelPass:
+    """One pass of a network over one chunk (N, C, *s), whose sizes are multiples of the size multiple.
+
+    ``advance`` is told the share of the pass that each step has done.
+    """
+
+    def __init__(
+        self,
+        network: UNet,
+        chunk: Tensor,
+        layout: Layout,
+        *,
+        storage: torch.device,
+        compute: Compute,
+        advance: Callable[[float], None],
+    ) -> None:
+        self._network = network
+        self._compute = compute
+        self._advance = advance
+        self._step = layout.steps[0]
+        self._pools: list[int] = [pooling[0] for pooling in network.pooling]
+        self._lengths = [chunk.shape[2] // size for size in itertools.accumulate([1, *self._pools], int.__mul__)]
+        self._shares = _shares_of_work(network, self._lengths)
+        bottom = len(self._pools)
+        self._inputs = [Map(partial(_slices, chunk), chunk.shape[2], chunk.shape[2], readers=2, storage=chunk.device)]
+        self._features: dict[int, Map] = {}
+        self._decoded: dict[int, Map] = {}
+        for level, (length, step) in enumerate(zip(self._lengths, layout.steps, strict=True)):
+            kept = level >= layout.recomputed or level == bottom
+            if level:
+                pooled = max(1, layout.steps[level - 1] // self._pools[level - 1])
+                make = partial(self._pool, level - 1)
+                self._inputs.append(Map(make, length, pooled, readers=1 if kept else 2, storage=storage))
+            if kept:
+                encode = partial(self._encode, level)
+                readers = 1 if level == bottom else 2
+                self._features[level] = Map(encode, length, step, readers=readers, storage=storage)
+            self._decoded[level] = Map(partial(self._decode, level), length, step, readers=1, storage=storage)
+        self._decoded[bottom] = self._features[bottom]
+
+    def logits(self) -> Iterator[Slab]:
+        """The network's output (N, K, s, …) slab by slab along its first axis, once."""
+        try:
+            for start in range(0, self._lengths[0], self._step):
+                stop = min(self._lengths[0], start + self._step)
+                yield start, self._compute(self._network.head, self._decode(0, start, stop))
+        finally:  # maps and pass hold each other: without this their memory waits for the cycle collector
+            for maps in (self._features, self._decoded):
+                maps.clear()
+            self._inputs.clear()
+
+    def _encode(self, level: int, start: int, stop: int, reader: int = 0) -> Tensor:
+        halo = self._network.encoder_radius
+        first, last = max(0, start - halo), min(self._lengths[level], stop + halo)
+        features = self._compute(self._network.encoders[level], self._inputs[level].read(first, last, reader=reader))
+        if reader == 0:
+            self._advance((stop - start) * self._shares[level])
+        return _slices(features, start - first, stop - first)
+
+    def _read_features(self, level: int, start: int, stop: int, reader: int) -> Tensor:
+        if level in self._features:
+            return self._features[level].read(start, stop, reader=reader)
+        return self._encode(level, start, stop, reader)
+
+    def _pool(self, level: int, start: int, stop: int) -> Tensor:
+        factor = self._pools[level]
+        features = self._read_features(level, factor * start, factor * stop, reader=0)
+        return self._compute(self._network.pools[level], features)
+
+    def _decode(self, level: int, start: int, stop: int) -> Tensor:
+        factor, margin = self._pools[level], self._network.decode_margin[level][0]
+        first = max(0, (start // factor - margin) * factor)
+        last = min(self._lengths[level], align_up(stop, factor) + margin * factor)
+        deeper = self._decoded[level + 1].read(first // factor, last // factor)
+        skip = self._read_features(level, first, last, reader=1)
+        decoded = self._compute(partial(self._network.decode, level), skip, deeper)
+        self._advance((stop - start) * 2 * self._shares[level])
+        return _slices(decoded, start - first, stop - first)
+
+
+def _shares_of_work(network: UNet, lengths: Sequence[int]) -> list[float]:
+    """Per level, the share of a pass that encoding one slice is; decoding it is twice that."""
+    in_plane = itertools.accumulate((math.prod(pooling[1:]) for pooling in network.pooling), int.__mul__, initial=1)
+    slices = [macs / area for macs, area in zip(encoder_macs(network), in_plane, strict=True)]
+    parts = [1] + [3] * len(network.pooling)
+    total = sum(part * cost * length for part, cost, length in zip(reversed(parts), slices, lengths, strict=True))
+    return [cost / total for cost in slices]
+
+
+def _slices(tensor: Tensor, start: int, stop: int) -> Tensor:
+    return tensor[:, :, start:stop]
+
+
+def stream(
+    network: UNet,
+    image: Tensor,
+    layout: Layout,
+    *,
+    first_slice: int,
+    storage: torch.device,
+    compute: Compute,
+    progress: Callable[[float], None],
+) -> Iterator[Slab]:
+    """Logits of an image (C, d, h, w), slab by slab from ``first_slice`` (or a few slices before it) to the end.
+
+    Equal to one pass over the image padded by edge replication up to the network's size multiple. Where the
+    layout cuts the image into tiles, each carries the whole receptive field. ``progress`` is told the share
+    of these slices that is done.
+    """
+    depth, *plane = image.shape[1:]
+    multiple = size_multiple(network)[0]
+    depth_cuts = _cuts(first_slice // multiple * multiple, depth, layout.tile[0])
+    plane_cuts = list(itertools.product(*(_cuts(0, *size) for size in zip(plane, layout.tile[1:], strict=True))))
+    tiles, done = len(depth_cuts) * len(plane_cuts), 0.0
+
+    def advance(share: float) -> None:
+        nonlocal done
+        done += share / tiles
+        progress(done)
+
+    for depth_cut in depth_cuts:
+        joined: Tensor | None = None
+        for plane_cut in plane_cuts:
+            tile = (depth_cut, *plane_cut)
+            for (d, h, w), logits in _stream_tile(network, image, tile, layout, storage, compute, advance):
+                if list(logits.shape[2:]) == plane:
+                    yield d.start, logits
+                    continue
+                if joined is None:
+                    joined = logits.new_empty((len(logits), depth_cut.stop - depth_cut.start, *plane), device=storage)
+                joined[:, d.start - depth_cut.start : d.stop - depth_cut.start, h, w] = logits.to(storage)
+        if joined is not None:
+            yield depth_cut.start, joined
+
+
+def _cuts(start: int, stop: int, size: int) -> list[slice]:
+    return [slice(each, min(stop, each + size)) for each in range(start, stop, size)]
+
+
+def _stream_tile(
+    network: UNet,
+    image: Tensor,
+    tile: tuple[slice, ...],
+    layout: Layout,
+    storage: torch.device,
+    compute: Compute,
+    advance: Callable[[float], None],
+) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+    """Logits (K, …) of one tile of the image, piece by piece, each with its place in the image."""
+    padded = padded_shape(network, image.shape[1:])
+    multiple, halo = size_multiple(network), receptive_halo(network)
+    box = [
+        (max(0, cut.start - halo[axis]), min(padded[axis], align_up(cut.stop, multiple[axis]) + halo[axis]))
+        for axis, cut in enumerate(tile)
+    ]
+    chunk = _padded_box(image, box)
+    flat = network.dimensions == 2
+    chunk = chunk.transpose(0, 1) if flat else chunk[None]
+    level_pass = LevelPass(network, chunk, layout, storage=storage, compute=compute, advance=advance)
+    for start, logits in level_pass.logits():
+        block = logits.transpose(0, 1) if flat else logits[0]
+        origin = [first for first, _ in box]
+        origin[1 if flat else 0] += start
+        place = tuple(
+            slice(max(cut.start, first), min(cut.stop, first + size))
+            for cut, first, size in zip(tile, origin, block.shape[1:], strict=True)
+        )
+        if all(part.start < part.stop for part in place):
+            inside = (slice(p.start - first, p.stop - first) for p, first in zip(place, origin, strict=True))
+            yield place, block[(slice(None), *inside)]
+
+
+def _padded_box(image: Tensor, box: Sequence[tuple[int, int]]) -> Tensor:
+    """The part of an image (C, d, h, w) in ``box``, which may reach beyond the far edges: these are repeated."""
+    inside, pad = image, list[int]()
+    for axis, (first, last) in enumerate(box, start=1):
+        size = image.shape[axis]
+        inside = inside.narrow(axis, first, min(last, size) - first)
+        pad = [0, max(0, last - size), *pad]
+    return functional.pad(inside[None], pad, mode="replicate")[0] if any(pad) else inside
