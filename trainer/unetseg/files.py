@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+_SYSTEM = os.name
 WINDOWS_RETRY_SECONDS = 2.0
 """A virus scanner or indexer holds a new file for about this long (WinError 5 and 32)."""
 
@@ -29,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _flush_to_disk(temporary)
         _replace(temporary, path)
-        if os.name == "posix":
+        if _SYSTEM == "posix":
             _flush_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,7 +46,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _replace(source: Path, target: Path) -> None:
-    deadline = time.monotonic() + (WINDOWS_RETRY_SECONDS if os.name == "nt" else 0.0)
+    deadline = time.monotonic() + (WINDOWS_RETRY_SECONDS if _SYSTEM == "nt" else 0.0)
     while True:
         try:
             return os.replace(source, target)

@@ -11,6 +11,7 @@ import math
 import time
 import typing
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from . import image_io, inference, losses, metrics, networks, records, training
-from .config import Modality, ModelDocument
+from .config import Modality, ModelDocument, Plan
 from .errors import ModelFileError, SettingsError
 from .failures import explain
 from .messages import (
@@ -35,29 +36,40 @@ from .messages import (
     Trained,
 )
 from .model_file import Model, load_model, read_document
+from .preprocessing import Prepared, preprocess
 from .versions import versions
-from .volume import LabelMap, Volume
+from .volume import Geometry, LabelMap, Volume
 
 Report = Callable[[Progress | Epoch], None]
 Value = TypeVar("Value")
 
 
+@dataclass(frozen=True, eq=False)
+class _Input:
+    """A prepared image: of the voxels in ``box``, slices along D, H, W, of the ``whole`` grid."""
+
+    prepared: Prepared
+    whole: Geometry
+    box: tuple[slice, ...]
+
+
 class Warm:
-    """Models and images that stay in memory between requests: the last one of each, until its file changes."""
+    """What stays in memory between requests: the last model and the last prepared image, until a file changes."""
 
     def __init__(self) -> None:
         self._model: _Slot[Model] = _Slot()
-        self._volume: _Slot[Volume] = _Slot()
+        self._input: _Slot[_Input] = _Slot()
 
     def model(self, path: Path) -> Model:
-        return self._model.get([path], lambda: load_model(path))
+        return self._model.get(_file_state(path), lambda: load_model(path))
 
-    def volume(self, paths: Sequence[Path]) -> Volume:
-        return self._volume.get(paths, lambda: image_io.read_volume(paths))
+    def input(self, images: Sequence[Path], plan: Plan, region: Box | None) -> _Input:
+        key = (*map(_file_state, images), plan, region)
+        return self._input.get(key, lambda: _prepared_input(images, plan, region))
 
     def release(self) -> None:
         """Forget both and give the accelerator's memory back to other programs."""
-        self._model, self._volume = _Slot(), _Slot()
+        self._model, self._input = _Slot(), _Slot()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -67,8 +79,7 @@ class _Slot(Generic[Value]):
     def __init__(self) -> None:
         self._held: tuple[Hashable, Value] | None = None
 
-    def get(self, paths: Sequence[Path], read: Callable[[], Value]) -> Value:
-        key = tuple(_file_state(path) for path in paths)
+    def get(self, key: Hashable, read: Callable[[], Value]) -> Value:
         if self._held is None or self._held[0] != key:
             self._held = None  # so that the old and the new are never in memory together
             self._held = key, read()
@@ -123,11 +134,12 @@ def segment(
     """
     started = time.monotonic()
     report(Progress("", "reading", 0.0))
-    loaded, volume = warm.model(model), warm.volume(images)
-    box = _box(region, volume)
-    result = inference.segment(
+    loaded = warm.model(model)
+    case = warm.input(images, loaded.document.plan, region)
+    control.check()
+    result = inference.segment_prepared(
         loaded,
-        _cropped(volume, box),
+        case.prepared,
         device=device,
         memory_gb=memory_gb,
         uncertainty=uncertainty is not None,
@@ -138,19 +150,18 @@ def segment(
     control.check()
     report(Progress("", "writing", 1.0, 0.0))
     labels = loaded.document.labels
-    whole = LabelMap(_pasted(result.label_map.array, volume, box), volume.geometry)
-    image_io.write_label_map(label_map, whole, labels)
+    image_io.write_label_map(label_map, LabelMap(_pasted(result.label_map.array, case), case.whole), labels)
     if uncertainty is not None and result.uncertainty is not None:
-        image_io.write_image(uncertainty, _pasted(result.uncertainty, volume, box), volume.geometry)
+        image_io.write_image(uncertainty, _pasted(result.uncertainty, case), case.whole)
     if probabilities is not None and result.probabilities is not None:
-        per_class = [_pasted(p, volume, box, outside=float(k == 0)) for k, p in enumerate(result.probabilities)]
-        image_io.write_image(probabilities, np.stack(per_class), volume.geometry)
+        per_class = [_pasted(p, case, outside=float(k == 0)) for k, p in enumerate(result.probabilities)]
+        image_io.write_image(probabilities, np.stack(per_class), case.whole)
     return Segmented(
         request="",
         labels=tuple(records.to_json(label) for label in labels),
-        device=str(result.device),
+        device=result.device,
         seconds=round(time.monotonic() - started, 2),
-        notes=tuple(result.notes),
+        notes=result.notes,
     )
 
 
@@ -211,8 +222,8 @@ def _timed(stage: str, report: Report) -> Callable[[float], None]:
     return progress
 
 
-def _box(region: Box | None, volume: Volume) -> tuple[slice, ...]:
-    """The region as slices along D, H, W."""
+def _prepared_input(images: Sequence[Path], plan: Plan, region: Box | None) -> _Input:
+    volume = image_io.read_volume(images)
     shape = volume.geometry.shape
     start, stop = region or ((0, 0, 0), shape)
     if not all(0 <= a < b <= size for a, b, size in zip(start, stop, shape, strict=True)):
@@ -221,16 +232,14 @@ def _box(region: Box | None, volume: Volume) -> tuple[slice, ...]:
             received=f"{start} to {stop}",
             remedy="Move or shrink the region",
         )
-    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    part = volume.array[(slice(None), *box)]
+    cropped = Volume(part, volume.geometry.cropped(start, part.shape[1:]))
+    return _Input(preprocess(cropped, plan), volume.geometry, box)
 
 
-def _cropped(volume: Volume, box: tuple[slice, ...]) -> Volume:
-    array = volume.array[(slice(None), *box)]
-    return Volume(array, volume.geometry.cropped([s.start for s in box], array.shape[1:]))
-
-
-def _pasted(part: NDArray[np.generic], volume: Volume, box: tuple[slice, ...], *, outside: float = 0) -> NDArray[Any]:
-    """``part`` in the box, ``outside`` around it, on the whole grid."""
-    whole = np.full(volume.geometry.shape, outside, dtype=part.dtype)
-    whole[box] = part
+def _pasted(part: NDArray[Any], case: _Input, *, outside: float = 0) -> NDArray[Any]:
+    """``part`` in the case's box, ``outside`` around it, on the whole grid."""
+    whole = np.full(case.whole.shape, outside, dtype=part.dtype)
+    whole[case.box] = part
     return whole
