@@ -232,8 +232,8 @@ def _body_coordinates(geometry: Geometry) -> FloatArray:
     matrix = geometry.index_to_world.astype(np.float32)
     left, posterior, superior = matrix[:3, :3] @ indices + matrix[:3, 3:]
     half = np.multiply(geometry.shape, geometry.spacing_mm).astype(np.float32) / 2
-    points: FloatArray = (np.stack([superior, posterior, left]) / half[:, None]).reshape(3, *geometry.shape)
-    return points
+    points = np.asarray(np.stack([superior, posterior, left]) / half[:, None], dtype=np.float32)
+    return points.reshape(3, *geometry.shape)
 
 
 def _smooth_field(generator: np.random.Generator, points: FloatArray, *, wavelength: float) -> FloatArray:

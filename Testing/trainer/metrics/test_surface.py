@@ -31,9 +31,7 @@ def points(shape: tuple[int, int, int], *indices: tuple[int, int, int]) -> np.nd
 @pytest.mark.parametrize(
     ("target", "distance_mm"), [((3, 2, 2), 3.0), ((2, 3, 2), 0.7), ((2, 2, 4), 2.2), ((3, 3, 2), np.hypot(3.0, 0.7))]
 )
-def test_two_voxels_lie_apart_by_the_spacing_of_their_axes(
-    target: tuple[int, int, int], distance_mm: float
-) -> None:
+def test_two_voxels_lie_apart_by_the_spacing_of_their_axes(target: tuple[int, int, int], distance_mm: float) -> None:
     shape, spacing = (5, 6, 7), (3.0, 0.7, 1.1)
     found = figures(points(shape, (2, 2, 2)), points(shape, target), spacing)
     for name in ("hausdorff_mm", "hd95_mm", "average_surface_distance_mm"):
@@ -56,7 +54,8 @@ def test_a_cube_inside_a_cube_by_hand() -> None:
     outer, inner = np.zeros((7, 7, 7), dtype=bool), np.zeros((7, 7, 7), dtype=bool)
     outer[1:6, 1:6, 1:6] = True  # 5³ - 3³ = 98 surface voxels
     inner[2:5, 2:5, 2:5] = True  # 26 surface voxels
-    # Each inner one has an outer one at 1. Of the outer: 6·9 of the faces at 1, 12·3 of the edges at √2, 8 corners at √3.
+    # Each inner one has an outer one at 1. Of the outer, 6·9 on the faces lie at 1, 12·3 on the edges at √2 and the
+    # 8 corners at √3.
     found = figures(outer, inner)
     assert found["hausdorff_mm"] == pytest.approx(np.sqrt(3))
     total = 26 + 54 + 36 * np.sqrt(2) + 8 * np.sqrt(3)

@@ -118,7 +118,9 @@ def _distance_to_border(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -
     # The margin gives an instance that fills its box a border too: the filter needs an outside.
     image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
     image.SetSpacing([float(x) for x in spacing[::-1]])
-    signed = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    # Of the mask itself the distance map would take pixels that only touch the outside by a corner for border.
+    border = sitk.BinaryContour(image, fullyConnected=False)
+    signed = sitk.SignedMaurerDistanceMap(border, squaredDistance=False, useImageSpacing=True)
     inner = (slice(1, -1),) * mask.ndim
     distance: NDArray[np.float64] = np.abs(sitk.GetArrayFromImage(signed)[inner]).astype(np.float64)
     return distance
