@@ -71,6 +71,13 @@ def test_gamma_by_hand() -> None:
     assert torch.equal(_gamma(constant, 2.0), constant)
 
 
+def test_each_channel_is_scaled_by_its_own_range() -> None:
+    channels = torch.tensor([[-1.0, 0.0, 1.0], [0.0, 5.0, 10.0]]).reshape(2, 1, 1, 3)
+    settings = replace(NONE, gamma_probability=1.0, gamma=(2.0, 2.0))
+    changed = augment_intensity(channels, generator(), settings, spacing_mm=ISOTROPIC)
+    assert changed.flatten(1).tolist() == [[-1.0, -0.5, 1.0], [0.0, 2.5, 10.0]]
+
+
 def test_contrast_keeps_the_mean_and_brightness_shifts_it() -> None:
     channel = torch.tensor([[[1.0, 3.0]]])
     contrast = replace(NONE, contrast=(1.2, 1.2), brightness_std=0.0)

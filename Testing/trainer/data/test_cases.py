@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from unetseg.image_io import write_label_map
 
 from unetseg.config import Label
 from unetseg.data import CaseFiles, default_labels, find_cases, load_case
 from unetseg.errors import TrainingDataError
+from unetseg.image_io import write_label_map
 from unetseg.volume import Geometry, LabelMap
 
 
@@ -56,12 +56,15 @@ def test_channels_and_series_folders(tmp_path: Path) -> None:
     assert second == CaseFiles("series", (images / "series_0000", images / "series_0001"), None)
 
 
-def test_four_digits_at_the_end_of_a_name_need_not_be_a_channel(tmp_path: Path) -> None:
-    touch(*(tmp_path / folder / f"scan_{year}.nii" for folder in ("images", "labels") for year in (2019, 2020)))
-    assert [(case.name, len(case.images)) for case in find_cases(tmp_path).cases] == [
-        ("scan_2019", 1),
-        ("scan_2020", 1),
-    ]
+@pytest.mark.parametrize("folders", [("images",), ("images", "labels")])
+@pytest.mark.parametrize("numbers", [("2019", "2020"), ("0000", "0001")])
+def test_four_digits_at_the_end_of_a_name_need_not_be_a_channel(
+    tmp_path: Path, numbers: tuple[str, str], folders: tuple[str, ...]
+) -> None:
+    touch(*(tmp_path / folder / f"scan_{number}.nii" for folder in folders for number in numbers))
+    channels = numbers[0] == "0000" and "labels" not in folders
+    expected = [("scan", 2)] if channels else [(f"scan_{number}", 1) for number in numbers]
+    assert [(case.name, len(case.images)) for case in find_cases(tmp_path).cases] == expected
 
 
 @pytest.mark.parametrize(
