@@ -16,7 +16,7 @@ MODULES = {
     for path in sorted((TRAINER / "unetseg").rglob("*.py"))
 }
 
-STDLIB_ROOMS = {"errors", "files", "messages", "records"}
+STDLIB_ROOMS = {"errors", "files", "messages", "records", "versions"}
 CLASSICAL_ROOMS = {
     *("config", "volume", "array_file", "image_io", "planning", "phantom"),
     *("preprocessing", "postprocessing", "metrics", "data.weight_maps"),
@@ -99,9 +99,10 @@ def loaded_by(modules: list[str]) -> set[str]:
     [
         (STDLIB_ROOMS, {"numpy", "SimpleITK", "torch"}),
         ({"volume", "array_file"}, {"SimpleITK", "torch"}),
-        (CLASSICAL_ROOMS - {"data.weight_maps"}, {"torch"}),
+        (CLASSICAL_ROOMS, {"torch"}),
+        ({"cli"}, {"torch"}),
     ],
-    ids=["stdlib", "shared with Slicer", "classical"],
+    ids=["stdlib", "shared with Slicer", "classical", "help on the command line"],
 )
 def test_the_torch_free_part_really_loads_no_torch(rooms: set[str], absent: set[str]) -> None:
     loaded = loaded_by([f"unetseg.{room}" for room in sorted(rooms)])
