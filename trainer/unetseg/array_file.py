@@ -25,15 +25,15 @@ def save_array(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
         FileAccessError: the file cannot be written.
     """
     _check_shape(array, geometry.shape)
-    values = {
-        "array": array,
-        "spacing_mm": np.asarray(geometry.spacing_mm),
-        "origin_mm": np.asarray(geometry.origin_mm),
-        "direction": np.asarray(geometry.direction),
-    }
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **values)
+            np.savez(
+                file,
+                array=array,
+                spacing_mm=np.asarray(geometry.spacing_mm),
+                origin_mm=np.asarray(geometry.origin_mm),
+                direction=np.asarray(geometry.direction),
+            )
     except OSError as error:
         raise FileAccessError("The file must be writable", received=f"{path}: {error.strerror}") from error
 

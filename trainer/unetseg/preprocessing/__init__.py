@@ -2,7 +2,7 @@
 
 from .annotation import prepare_annotation, prepare_mask
 from .normalise import foreground_statistics, normalise, sample_voxels
-from .orient import Reorientation
+from .orient import Reorientation, thickest_axis
 from .pipeline import AxisMapping, Prepared, axis_mapping, preprocess, reorient_back
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "preprocess",
     "reorient_back",
     "sample_voxels",
+    "thickest_axis",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +19,15 @@ CANONICAL_AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 SPACING_TOLERANCE = 0.01
 """Spacings closer than this fraction count as equal when the thickest axis is sought: headers are rounded."""
+
+
+def thickest_axis(shape: Sequence[int], spacing_mm: Sequence[float]) -> int:
+    """The first axis of the largest spacing.
+
+    An axis of one voxel counts as thicker than any other: a single slice is a slice whatever its header says.
+    """
+    thickness = [spacing if size > 1 else math.inf for size, spacing in zip(shape, spacing_mm, strict=True)]
+    return next(axis for axis in range(3) if thickness[axis] >= max(thickness) * (1 - SPACING_TOLERANCE))
 
 
 @dataclass(frozen=True)
@@ -35,16 +46,14 @@ class Reorientation:
     def towards(cls, geometry: Geometry, orientation: Orientation) -> Reorientation:
         """How an image on ``geometry`` is turned by a plan of this orientation (see ``config.Plan``).
 
-        Each canonical axis takes the image axis that points most along it. For ``thickest_first``, the first
-        axis of the largest spacing then goes to the front; an axis of one voxel counts as thicker than any
-        other, so that a single slice is a slice whatever its header says.
+        Each canonical axis takes the image axis that points most along it. For ``thickest_first``, the
+        ``thickest_axis`` then goes to the front.
         """
         cosines = CANONICAL_AXES.T @ np.asarray(geometry.direction, dtype=float)
         axes = max(itertools.permutations(range(3)), key=lambda axes: np.abs(cosines[range(3), axes]).sum())
         order = [0, 1, 2]
         if orientation == "thickest_first":
-            thickness = [geometry.spacing_mm[a] if geometry.shape[a] > 1 else np.inf for a in axes]
-            thickest = next(a for a in order if thickness[a] >= max(thickness) * (1 - SPACING_TOLERANCE))
+            thickest = thickest_axis([geometry.shape[a] for a in axes], [geometry.spacing_mm[a] for a in axes])
             order.sort(key=lambda a: a != thickest)
         d, h, w = ((axes[a], bool(cosines[a, axes[a]] < 0)) for a in order)
         return cls((d[0], h[0], w[0]), (d[1], h[1], w[1]))

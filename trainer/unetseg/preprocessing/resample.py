@@ -43,8 +43,7 @@ def positions(count: int, spacing_mm: float, other_spacing_mm: float) -> NDArray
     >>> positions(4, 1.0, 2.0).tolist()
     [-0.25, 0.25, 0.75, 1.25]
     """
-    where: NDArray[np.float64] = (np.arange(count) + 0.5) * (spacing_mm / other_spacing_mm) - 0.5
-    return where
+    return (np.arange(count, dtype=np.float64) + 0.5) * (spacing_mm / other_spacing_mm) - 0.5
 
 
 def resample_image(image: FloatArray, source: Geometry, target: Geometry) -> FloatArray:
