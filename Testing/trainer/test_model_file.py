@@ -9,56 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from small_models import DOCUMENT, network_of
 from unetseg import networks, records
-from unetseg.config import (
-    Label,
-    ModelDocument,
-    NetworkConfig,
-    Normalisation,
-    Plan,
-    TrainingRecord,
-    TrainingSettings,
-)
+from unetseg.config import NetworkConfig
 from unetseg.errors import ModelFileError
 from unetseg.model_file import Model, file_sha256, load_model, read_document, save_model
 from unetseg.tensor_file import write_tensors
-
-DOCUMENT = ModelDocument(
-    network=NetworkConfig("unet_3d", 2, 3, {"base_channels": 1, "depth": 2, "norm": "batch", "pooling": [[1, 2, 2]]}),
-    labels=(
-        Label(0, "Hintergrund", (0, 0, 0)),
-        Label(1, "Leber – ü", (221, 130, 101), "Segmentation category~A"),
-        Label(2, "Niere", (185, 102, 83)),
-    ),
-    plan=Plan(
-        dimensions=3,
-        orientation="canonical",
-        spacing_mm=(2.5, 1.0, 1.0),
-        patch_size=(8, 16, 16),
-        batch_size=2,
-        modality="CT",
-        normalisation=(Normalisation("ct", -100.0, 300.0, 50.0, 80.0), Normalisation("percentile", 0.5, 99.5)),
-    ),
-    training=TrainingRecord(
-        parent_sha256="",
-        cases=("a",),
-        validation_cases=(),
-        annotated_slices=(3,),
-        settings=TrainingSettings(iterations=5),
-        iterations=5,
-        seconds=1.5,
-        device="cpu",
-        held_out_dice=(0.5, None),
-        versions={"unetseg": "0.1.0"},
-        finished_utc="2026-08-01T12:00:00+00:00",
-    ),
-)
-
-
-def network_of(document: ModelDocument) -> networks.UNet:
-    torch.manual_seed(0)
-    config = document.network
-    return networks.build(config.name, in_channels=config.in_channels, classes=config.classes, **config.arguments)
 
 
 @pytest.fixture(scope="module")

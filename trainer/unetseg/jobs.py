@@ -23,6 +23,7 @@ from . import image_io, inference, losses, metrics, networks, records, training
 from .config import Modality, ModelDocument, Plan
 from .errors import ModelFileError, SettingsError
 from .failures import explain
+from .image_io.write import WRITABLE
 from .messages import (
     Box,
     Capabilities,
@@ -133,6 +134,8 @@ def segment(
     Outside ``region`` every voxel is background with certainty. Intensities are normalised within the region.
     """
     started = time.monotonic()
+    for output in filter(None, (label_map, uncertainty, probabilities)):
+        _check_output(output)
     report(Progress("", "reading", 0.0))
     loaded = warm.model(model)
     case = warm.input(images, loaded.document.plan, region)
@@ -155,7 +158,7 @@ def segment(
         image_io.write_image(uncertainty, _pasted(result.uncertainty, case), case.whole)
     if probabilities is not None and result.probabilities is not None:
         per_class = [_pasted(p, case, outside=float(k == 0)) for k, p in enumerate(result.probabilities)]
-        image_io.write_image(probabilities, np.stack(per_class), case.whole)
+        image_io.write_image(probabilities, np.stack(per_class).astype(np.float32), case.whole)
     return Segmented(
         request="",
         labels=tuple(records.to_json(label) for label in labels),
@@ -202,6 +205,14 @@ def evaluate(prediction: Path, reference: Path, *, tolerance_mm: float) -> Evalu
         image_io.read_label_map(prediction), image_io.read_label_map(reference), tolerance_mm=tolerance_mm
     )
     return Evaluated(request="", figures={str(label.value): label.figures for label in found})
+
+
+def _check_output(path: Path) -> None:
+    """Before hours of work for it are lost."""
+    if not path.name.lower().endswith(WRITABLE):
+        raise SettingsError(f"A result is written as one of {', '.join(WRITABLE)}", received=path.name)
+    if not path.parent.is_dir():
+        raise SettingsError("The folder of a result must exist", received=path.parent)
 
 
 def _described(model: Path) -> ModelDescription:
