@@ -61,9 +61,9 @@ def _on_grid(volume: Volume, grid: Geometry, path: Path) -> FloatArray:
     for channel, out in zip(volume.array, result, strict=True):
         moving = image_of(channel, volume.geometry)
         outside = float(channel.min())
-        out[...] = sitk.GetArrayViewFromImage(
-            sitk.Resample(moving, reference, sitk.Transform(), sitk.sitkLinear, outside)
-        )
+        # By name: a view does not keep its image alive.
+        resampled = sitk.Resample(moving, reference, sitk.Transform(), sitk.sitkLinear, outside)
+        out[...] = sitk.GetArrayViewFromImage(resampled)
         if out.max() == outside < channel.max():
             raise ImageError(
                 "The channels of an image must overlap",

@@ -59,7 +59,8 @@ def foreground_statistics(image: FloatArray) -> tuple[float, float]:
 
     Foreground is what is brighter than ``AIR_FRACTION`` of the way from the image's floor (0, or the 0.5th
     percentile where that is negative) to the 99th percentile of the foreground itself, found by iteration.
-    Both figures ignore the darkest and brightest 0.5 % of it. (0, 0) without any foreground.
+    Both figures ignore the darkest and brightest 0.5 % of it. Without any foreground (an image of one
+    value), the mean of all and 0.
     """
     voxels = sample_voxels(image).astype(np.float64)
     floor = min(0.0, float(np.percentile(voxels, 0.5)))
@@ -68,7 +69,7 @@ def foreground_statistics(image: FloatArray) -> tuple[float, float]:
         threshold = floor + AIR_FRACTION * (float(np.percentile(foreground, 99)) - floor)
         foreground = voxels[voxels > threshold]
         if not foreground.size:
-            return 0.0, 0.0
+            return float(voxels.mean()), 0.0
     inner = np.clip(foreground, *np.percentile(foreground, [0.5, 99.5]))
     return float(inner.mean()), float(inner.std())
 

@@ -63,5 +63,6 @@ def resample_image(image: FloatArray, source: Geometry, target: Geometry) -> Flo
     resampler.SetUseNearestNeighborExtrapolator(True)
     result = np.empty((len(image), *wanted.shape), dtype=np.float32)
     for channel, out in zip(image, result, strict=True):
-        out[...] = sitk.GetArrayViewFromImage(resampler.Execute(image_of(channel, own)))
+        resampled = resampler.Execute(image_of(channel, own))  # by name: a view does not keep its image alive
+        out[...] = sitk.GetArrayViewFromImage(resampled)
     return result
