@@ -16,7 +16,7 @@ MODEL_FORMAT_VERSION = 1
 Modality = Literal["CT", "MR", "microscopy", "ultrasound"]
 Scheme = Literal["ct", "zscore", "percentile"]
 Orientation = Literal["canonical", "thickest_first"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ class TrainingSettings:
         validations: how many times the held-out data is measured, evenly over the budget.
         patience: validations without a gain after which training stops; 0: never.
         checkpoint_seconds: wall time between checkpoints.
+        precision: of the convolutions; ``auto`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
     """
 
     seconds: float | None = None

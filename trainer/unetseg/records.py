@@ -46,7 +46,7 @@ def from_json(kind: type[Record], data: Json, *, where: str = "") -> Record:
     where = where or kind.__name__
     if not isinstance(data, dict):
         raise RecordError(f"{where} must be an object, received {_shown(data)}")
-    hints = _hints(kind)
+    hints = _hints(typing.cast(Any, kind))
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise RecordError(f"{where} has no field {unknown[0]!r}")
@@ -79,7 +79,7 @@ def _refuse_constant(name: str) -> typing.NoReturn:
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 

@@ -1,0 +1,52 @@
+import dataclasses
+
+import pytest
+
+from unetseg.config import TrainingSettings
+from unetseg.errors import SettingsError
+from unetseg.training.schedule import budget_fraction, check_settings, learning_rate_factor
+
+
+def test_warm_up_is_linear_and_cosine_ends_at_zero():
+    factors = [learning_rate_factor(f, warmup_fraction=0.2) for f in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    assert factors == pytest.approx([0.01, 0.5, 1.0, 0.5, 0.0])
+
+
+def test_without_warm_up_the_peak_comes_first():
+    assert learning_rate_factor(0.0, warmup_fraction=0.0) == 1.0
+
+
+def test_iterations_decide_the_fraction_whatever_the_time():
+    settings = TrainingSettings(iterations=10)
+    assert budget_fraction(settings, iteration=5, seconds=1e6) == 0.5
+    assert budget_fraction(settings, iteration=12, seconds=0.0) == 1.0
+
+
+def test_seconds_decide_the_fraction_whatever_the_steps():
+    settings = TrainingSettings(seconds=8.0)
+    assert budget_fraction(settings, iteration=10**6, seconds=2.0) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"iterations": None}, "exactly one budget"),
+        ({"seconds": 5.0}, "exactly one budget"),
+        ({"iterations": 0}, "iterations must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"warmup_fraction": 1.0}, r"warmup_fraction must lie in \[0, 1\)"),
+        ({"ema_decay": 1.0}, r"ema_decay must lie in \[0, 1\)"),
+        ({"class_weight_limits": (2.0, 1.0)}, "lower <= upper"),
+        ({"seed": -1}, "seed must not be negative"),
+    ],
+)
+def test_unusable_settings_are_refused_with_the_rule_and_the_value(changes, told):
+    settings = dataclasses.replace(TrainingSettings(iterations=3), **changes)
+    with pytest.raises(SettingsError, match=told):
+        check_settings(settings)
+
+
+def test_default_settings_with_a_budget_are_usable():
+    check_settings(TrainingSettings(seconds=1.0))
+    check_settings(TrainingSettings(iterations=1))

@@ -1,0 +1,116 @@
+"""The step is checked with a network of two weights, where everything can be worked out by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from unetseg.config import TrainingSettings
+from unetseg.data.batches import Batch
+from unetseg.training.state import TrainingState, copied
+from unetseg.training.step import set_training_mode, training_step
+
+SETTINGS = TrainingSettings(iterations=1, weight_decay=0.1)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+
+
+def batch(*, weight: float = 1.0, value: float = 1.0) -> Batch:
+    image = torch.full((1, 1, 2, 2), value)
+    image[0, 0, 0, 0] = 2.0
+    target = torch.tensor([[[0, 1], [1, 0]]])
+    return Batch(image=image, target=target, weight=torch.full((1, 2, 2), weight))
+
+
+def cross_entropy(logits, target, weight):
+    values = nn.functional.cross_entropy(logits, target, reduction="none")
+    return (values * weight).sum() / weight.sum()
+
+
+def run(state, item, loss=cross_entropy, **changes):
+    options = {"settings": SETTINGS, "learning_rate": 0.5, "precision": torch.float32, "freeze_statistics": False}
+    return training_step(state, item, loss, **(options | changes))
+
+
+def unchanged(state, before):
+    now = state.tensors()
+    return now.keys() == before.keys() and all(torch.equal(now[name], before[name]) for name in before)
+
+
+def test_first_adamw_step_moves_each_weight_by_the_learning_rate_after_decay():
+    # AdamW: w ← w(1 - lr·λ) - lr·m̂/(√v̂ + ε); at the first step m̂/√v̂ = sign(gradient).
+    net = nn.Conv2d(1, 2, 1, bias=False)
+    state = TrainingState(net, settings=SETTINGS, learning_rate=0.5)
+    before = net.weight.detach().clone()
+    result = run(state, batch())
+    assert result.finite
+    moved = net.weight.detach() - before * (1 - 0.5 * 0.1)
+    assert moved.abs().flatten().tolist() == pytest.approx([0.5, 0.5], rel=1e-3)
+
+
+def test_the_reported_loss_is_that_before_the_step():
+    net = nn.Conv2d(1, 2, 1)
+    nn.init.zeros_(net.weight)
+    nn.init.zeros_(net.bias)
+    result = run(TrainingState(net, settings=SETTINGS, learning_rate=0.5), batch())
+    assert result.loss == pytest.approx({"dice_cross_entropy": 0.6931472})
+
+
+def test_a_batch_without_labels_changes_nothing_not_even_by_weight_decay():
+    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    run(state, batch())  # so that there is momentum that could move the weights
+    before = copied(state.tensors())
+    result = run(state, batch(weight=0.0))
+    assert result.finite
+    assert result.loss == {}
+    assert unchanged(state, before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_skips_the_step_and_restores_running_statistics(value):
+    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    before = copied(state.tensors())
+    assert not run(state, batch(value=value)).finite
+    assert unchanged(state, before)
+
+
+def test_a_gradient_that_is_not_finite_skips_the_step():
+    def infinite_slope(logits, target, weight):
+        return (logits[0, 0, 0, 0] - logits[0, 0, 0, 0].detach()).abs().sqrt()
+
+    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    before = copied(state.tensors())
+    assert not run(state, batch(), loss=infinite_slope).finite
+    assert unchanged(state, before)
+
+
+def test_an_interrupted_step_leaves_the_state_between_two_steps():
+    def cancelled(logits, target, weight):
+        raise KeyboardInterrupt
+
+    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    before = copied(state.tensors())
+    with pytest.raises(KeyboardInterrupt):
+        run(state, batch(), loss=cancelled)
+    assert unchanged(state, before)
+
+
+def test_frozen_statistics_stay_while_scale_and_shift_learn():
+    net = network()
+    state = TrainingState(net, settings=SETTINGS, learning_rate=0.5)
+    before = copied(net.state_dict())
+    run(state, batch(), freeze_statistics=True)
+    assert torch.equal(net[1].running_mean, before["1.running_mean"])
+    assert not torch.equal(net[1].bias, before["1.bias"])
+    run(state, batch(), freeze_statistics=False)
+    assert not torch.equal(net[1].running_mean, before["1.running_mean"])
+
+
+def test_training_mode_reaches_every_layer_again_after_freezing():
+    net = network()
+    set_training_mode(net, freeze_statistics=True)
+    assert [module.training for module in net] == [True, False]
+    set_training_mode(net, freeze_statistics=False)
+    assert [module.training for module in net] == [True, True]

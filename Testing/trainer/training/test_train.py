@@ -1,0 +1,213 @@
+"""The whole way from cases to a model file, on a ball in noise that a network of a few hundred weights can find."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from unetseg.config import Label, TrainingSettings
+from unetseg.data import Case, keep_slices
+from unetseg.errors import CancelledError, SettingsError, TrainingDataError
+from unetseg.inference import segment
+from unetseg.metrics import dice_per_class
+from unetseg.model_file import file_sha256, load_model
+from unetseg.training import Control, Progress, TrainingRequest, train
+from unetseg.training.checkpoint import checkpoint_path
+from unetseg.training.curve import curve_path
+from unetseg.volume import Geometry, LabelMap, Volume
+
+LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (200, 0, 0)))
+TINY = {"base_channels": 2, "depth": 2, "pooling": None}
+
+
+EVERY_STEP_STORED = TrainingSettings(iterations=4, validations=2, checkpoint_seconds=1e-9)
+
+
+def ball_case(seed: int, *, brightness: float = 2.0) -> Case:
+    generator = np.random.default_rng(seed)
+    shape = (12, 14, 16)
+    centre = generator.uniform(5, 8, size=3)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
+    ball = np.linalg.norm(grid - centre, axis=-1) < 4
+    array = (generator.normal(0, 0.3, shape) + brightness * ball).astype(np.float32)[None]
+    geometry = Geometry(shape, (2.0, 1.0, 1.0), (3.0, -4.0, 5.0))
+    return Case(f"ball_{seed}", Volume(array, geometry), LabelMap(ball.astype(np.uint8), geometry))
+
+
+def request_for(tmp_path, **changes) -> TrainingRequest:
+    plain = TrainingRequest(
+        cases=[ball_case(0), ball_case(1)],
+        output=tmp_path / "ball.safetensors",
+        settings=TrainingSettings(iterations=4, validations=2),
+        labels=LABELS,
+        network_arguments=TINY,
+        modality="MR",
+        device="cpu",
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def silent(progress: Progress) -> None:
+    """Nobody looks."""
+
+
+def weights(path):
+    return load_model(path).network.state_dict()
+
+
+def test_a_trained_model_finds_what_it_was_taught_and_its_file_says_how(tmp_path):
+    told = []
+    request = request_for(
+        tmp_path,
+        cases=[ball_case(0), ball_case(1), ball_case(2)],
+        settings=TrainingSettings(iterations=150, validations=2, learning_rate=1e-2),
+        validation=("ball_2",),
+    )
+    result = train(request, control=Control(), report=told.append)
+    test = ball_case(9)
+    model = load_model(result.path)
+    predicted = segment(model, test.volume, device="cpu").label_map
+    assert predicted.geometry.matches(test.volume.geometry)
+    (dice,) = dice_per_class(predicted.array, test.annotation.array, 2)
+    assert dice > 0.8
+
+    record = model.document.training
+    assert record.cases == ("ball_0", "ball_1")
+    assert record.validation_cases == ("ball_2",)
+    assert record.annotated_slices == (12, 12)
+    assert record.iterations == 150
+    assert record.held_out_dice == result.held_out_after
+    assert result.sha256 == file_sha256(result.path)
+    assert result.held_out_before == ()
+    assert not checkpoint_path(result.path).exists()
+    stages = [progress.stage for progress in told]
+    assert stages[0] == "preparing"
+    assert stages[-1] == "saving"
+    assert [p.held_out_dice for p in told if p.held_out_dice][-1] is not None
+    curve = [json.loads(line) for line in curve_path(result.path).read_text().splitlines()]
+    assert sum("loss" in entry for entry in curve) == 150
+    assert sum("held_out_dice" in entry for entry in curve) == 2
+
+
+def test_retraining_from_three_slices_beats_the_start_model_and_leaves_it_unchanged(tmp_path):
+    settings = TrainingSettings(iterations=150, validations=0, learning_rate=1e-2)
+    first = train(request_for(tmp_path, settings=settings), control=Control(), report=silent)
+    before = {name: tensor.clone() for name, tensor in first.model.network.state_dict().items()}
+    dark = ball_case(5, brightness=-2.0)  # the first model has only seen bright balls
+    sparse = dataclasses.replace(dark, annotation=keep_slices(dark.annotation, [(0, 4), (0, 6), (0, 9)]))
+    retrained = train(
+        request_for(
+            tmp_path,
+            cases=[sparse],
+            output=tmp_path / "dark.safetensors",
+            settings=settings,
+            start=first.model,
+            start_sha256=first.sha256,
+        ),
+        control=Control(),
+        report=silent,
+    )
+    assert retrained.model.document.plan == first.model.document.plan
+    assert retrained.model.document.training.parent_sha256 == first.sha256
+    assert retrained.model.document.training.annotated_slices == (3,)
+    after = first.model.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+    untouched = [index for index in range(12) if index not in (4, 6, 9)]
+
+    def score(model):
+        predicted = segment(model, dark.volume, device="cpu").label_map.array
+        return dice_per_class(predicted[untouched], dark.annotation.array[untouched], 2)[0]
+
+    assert score(retrained.model) > score(first.model) + 0.3
+
+
+def test_held_out_slices_are_measured_before_and_after(tmp_path):
+    first = train(request_for(tmp_path), control=Control(), report=silent)
+    case = ball_case(3)
+    sparse = dataclasses.replace(case, annotation=keep_slices(case.annotation, [(0, 4), (0, 6), (0, 8)]))
+    result = train(
+        request_for(
+            tmp_path,
+            cases=[sparse],
+            output=tmp_path / "next.safetensors",
+            start=first.model,
+            held_out_slices={"ball_3": [(0, 6)]},
+        ),
+        control=Control(),
+        report=silent,
+    )
+    predicted = segment(first.model, case.volume, device="cpu").label_map.array
+    expected = dice_per_class(predicted[6], case.annotation.array[6], 2)
+    assert result.held_out_before == pytest.approx(expected, abs=1e-6)
+    assert len(result.held_out_after) == 1
+
+
+def test_a_stopped_training_resumed_gives_the_same_model_bit_for_bit(tmp_path):
+    (tmp_path / "whole").mkdir()
+    whole = train(request_for(tmp_path / "whole"), control=Control(), report=silent)
+
+    control = Control()
+    request = request_for(tmp_path, settings=EVERY_STEP_STORED)
+    with pytest.raises(CancelledError):
+        train(request, control=control, report=lambda p: control.abort() if p.iteration == 2 else None)
+    assert not request.output.exists()
+    resumed = train(dataclasses.replace(request, resume=True), control=Control(), report=silent)
+    assert resumed.iterations == whole.iterations
+    expected, found = weights(whole.path), weights(resumed.path)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_stop_saves_what_was_learnt_and_keeps_the_checkpoint_for_more(tmp_path):
+    control = Control()
+    request = request_for(tmp_path, settings=TrainingSettings(iterations=10**9))
+    result = train(request, control=control, report=lambda p: control.stop() if p.iteration else None)
+    assert 0 < result.iterations < 10**9
+    assert load_model(result.path).document.training.iterations == result.iterations
+    assert checkpoint_path(result.path).exists()
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path):
+    models = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        request = request_for(
+            tmp_path, output=tmp_path / f"{name}.safetensors", settings=TrainingSettings(iterations=2, seed=seed)
+        )
+        models.append(weights(train(request, control=Control(), report=silent).path))
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert not all(torch.equal(models[0][name], models[2][name]) for name in models[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"validation": ("nobody",)}, SettingsError, "nobody"),
+        ({"validation": ("ball_0", "ball_1")}, TrainingDataError, "not held out"),
+        ({"labels": LABELS[:1]}, SettingsError, "at least two"),
+        ({"network": "unet_4d"}, SettingsError, "unet_3d"),
+        ({"resume": True}, SettingsError, "checkpoint"),
+        ({"settings": TrainingSettings()}, SettingsError, "exactly one budget"),
+        ({"settings": TrainingSettings(iterations=1, loss="dise")}, SettingsError, "Did you mean dice"),
+    ],
+)
+def test_requests_that_cannot_be_met_are_refused_with_the_reason(tmp_path, changes, kind, told):
+    with pytest.raises(kind, match=told):
+        train(request_for(tmp_path, **changes), control=Control(), report=silent)
+    assert not (tmp_path / "ball.safetensors").exists()
+
+
+def test_an_annotation_that_labels_only_background_is_refused(tmp_path):
+    case = ball_case(0)
+    empty = dataclasses.replace(case, annotation=keep_slices(case.annotation, [(0, 0)]))
+    with pytest.raises(TrainingDataError, match="background"):
+        train(request_for(tmp_path, cases=[empty]), control=Control(), report=silent)
+
+
+def test_a_model_is_not_written_over_the_one_it_starts_from(tmp_path):
+    first = train(request_for(tmp_path), control=Control(), report=silent)
+    request = request_for(tmp_path, start=first.model, start_sha256=first.sha256)
+    with pytest.raises(SettingsError, match="another name"):
+        train(request, control=Control(), report=silent)
+    assert file_sha256(first.path) == first.sha256

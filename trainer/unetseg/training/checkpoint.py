@@ -1,0 +1,77 @@
+"""Checkpoints: one safetensors file beside the model to be, from which a killed training resumes exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import records
+from ..config import NetworkConfig, Plan, TrainingSettings
+from ..errors import ModelFileError, SettingsError
+from ..model_file import read_tensors, write_tensors
+from .state import Counters, TrainingState
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What must be the same in a resumed training, and where it stood."""
+
+    network: NetworkConfig
+    plan: Plan
+    settings: TrainingSettings
+    parent_sha256: str
+    cases: tuple[str, ...]
+    validation_cases: tuple[str, ...]
+    counters: Counters
+
+
+def checkpoint_path(model: Path) -> Path:
+    """Where the checkpoint of the training that makes ``model`` lies."""
+    return model.with_name(model.stem + ".checkpoint.safetensors")
+
+
+def write_checkpoint(path: Path, state: TrainingState, header: CheckpointHeader) -> None:
+    """Atomic: a kill at any moment leaves the previous checkpoint or the new one."""
+    write_tensors(path, state.tensors(), metadata=records.dumps(replace(header, counters=state.counters)))
+
+
+def load_checkpoint(path: Path, state: TrainingState, expected: CheckpointHeader) -> None:
+    """Put a stored training into ``state``.
+
+    Raises ``SettingsError`` where there is no checkpoint or it belongs to another training (the first
+    difference is named), ``ModelFileError`` where it is damaged.
+    """
+    if not path.is_file():
+        raise SettingsError(
+            "Only a training that left a checkpoint can be resumed",
+            received=f"no file {path.name}",
+            remedy="Start the training without resuming",
+        )
+    tensors, metadata = read_tensors(path)
+    try:
+        header = records.from_json(CheckpointHeader, records.loads(metadata))
+        _check_same(header, expected)
+        state.load_tensors(tensors)
+    except (records.RecordError, KeyError, RuntimeError) as error:
+        raise ModelFileError(
+            "The checkpoint does not fit this training", received=error, remedy="Start the training without resuming"
+        ) from error
+    state.counters = header.counters
+
+
+def _check_same(stored: CheckpointHeader, expected: CheckpointHeader) -> None:
+    for name in ("network", "plan", "parent_sha256", "cases", "validation_cases", "settings"):
+        before, now = records.to_json(getattr(stored, name)), records.to_json(getattr(expected, name))
+        if before != now:
+            raise SettingsError(
+                f"A resumed training keeps its {name.replace('_', ' ')}",
+                received=_difference(before, now),
+                remedy="Resume with the settings it was started with, or start without resuming",
+            )
+
+
+def _difference(before: records.Json, now: records.Json) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        return "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in keys)
+    return f"was {before}, is {now}"

@@ -1,0 +1,63 @@
+"""The training budget and the learning rate that follows it."""
+
+from __future__ import annotations
+
+import math
+
+from ..config import TrainingSettings
+from ..errors import SettingsError
+
+
+def budget_fraction(settings: TrainingSettings, *, iteration: int, seconds: float) -> float:
+    """How much of the budget is used, 0 … 1, after ``iteration`` steps and ``seconds`` of training.
+
+    With a budget of iterations the value depends on nothing else, so that a resumed run repeats exactly.
+    """
+    if settings.iterations is not None:
+        return min(1.0, iteration / settings.iterations)
+    if settings.seconds is not None:
+        return min(1.0, seconds / settings.seconds)
+    raise SettingsError("A training needs a budget", remedy="Give either seconds or iterations")
+
+
+def learning_rate_factor(fraction: float, *, warmup_fraction: float) -> float:
+    """Linear warm-up to 1, then a half cosine to 0 at fraction 1 (Loshchilov & Hutter 2017, eq. 5, one cycle).
+
+    >>> [round(learning_rate_factor(f, warmup_fraction=0.1), 3) for f in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    [0.01, 0.5, 1.0, 0.5, 0.0]
+    """
+    if fraction < warmup_fraction:
+        # Never exactly 0: the first step of a run would be wasted.
+        return max(0.01, fraction / warmup_fraction)
+    return 0.5 * (1.0 + math.cos(math.pi * (fraction - warmup_fraction) / (1.0 - warmup_fraction)))
+
+
+def check_settings(settings: TrainingSettings) -> None:
+    """Raises ``SettingsError`` for the first setting that cannot be used."""
+    if (settings.seconds is None) == (settings.iterations is None):
+        raise SettingsError(
+            "A training has exactly one budget",
+            received=f"seconds {settings.seconds}, iterations {settings.iterations}",
+            remedy="Give either seconds or iterations",
+        )
+    rules = {
+        "iterations must be at least 1": settings.iterations is None or settings.iterations >= 1,
+        "seconds must be positive": settings.seconds is None or settings.seconds > 0,
+        "learning_rate must be positive": settings.learning_rate is None or settings.learning_rate > 0,
+        "weight_decay must not be negative": settings.weight_decay >= 0,
+        "warmup_fraction must lie in [0, 1)": 0 <= settings.warmup_fraction < 1,
+        "clip_norm must be positive": settings.clip_norm > 0,
+        "ema_decay must lie in [0, 1)": 0 <= settings.ema_decay < 1,
+        "class_weight_limits must be 0 < lower <= upper": 0
+        < settings.class_weight_limits[0]
+        <= settings.class_weight_limits[1],
+        "edit_weight must be positive": settings.edit_weight > 0,
+        "validations must not be negative": settings.validations >= 0,
+        "patience must not be negative": settings.patience >= 0,
+        "checkpoint_seconds must be positive": settings.checkpoint_seconds > 0,
+        "seed must not be negative": settings.seed >= 0,
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            name = rule.split()[0]
+            raise SettingsError(f"The training setting {rule}", received=getattr(settings, name))

@@ -1,0 +1,102 @@
+"""One optimiser step, guarded against numbers that are not finite."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainingSettings
+from ..data.batches import Batch
+from ..inference import CHANNELS_LAST
+from .state import TrainingState, norm_layers
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Outcome of one step.
+
+    Attributes:
+        finite: False where the step was skipped because the loss or a gradient was not finite.
+        loss: value of the loss under its name; empty where the step was skipped or had no labelled voxel.
+    """
+
+    finite: bool
+    loss: Mapping[str, float] = field(default_factory=dict)
+
+
+def training_step(
+    state: TrainingState,
+    batch: Batch,
+    loss: Loss,
+    *,
+    settings: TrainingSettings,
+    learning_rate: float,
+    precision: torch.dtype,
+    freeze_statistics: bool,
+) -> StepResult:
+    """Forward, backward, clip, AdamW.
+
+    A batch without any labelled voxel (Σ w = 0) changes nothing: neither gradient, momentum nor weight decay.
+    A non-finite loss or gradient norm skips the step and leaves weights and running statistics as they were.
+    """
+    if not bool(batch.weight.any()):
+        return StepResult(finite=True)
+    device = next(state.network.parameters()).device
+    image = batch.image.to(device, memory_format=CHANNELS_LAST[batch.image.dim() - 2])
+    target, weight = batch.target.to(device), batch.weight.to(device)
+    with _buffers_restored_on_failure(state.network) as failed:
+        set_training_mode(state.network, freeze_statistics=freeze_statistics)
+        state.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+            logits = state.network(image)
+        value = loss(logits.float(), target, weight)
+        if not bool(torch.isfinite(value)):
+            failed()
+            return StepResult(finite=False)
+        value.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
+        if not bool(torch.isfinite(norm)):
+            failed()
+            return StepResult(finite=False)
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate
+        state.optimiser.step()
+    return StepResult(finite=True, loss={settings.loss: float(value.detach())})
+
+
+def set_training_mode(network: nn.Module, *, freeze_statistics: bool) -> None:
+    """Training mode; with ``freeze_statistics`` batch norm keeps using its running statistics.
+
+    Retraining freezes them: those of one or two patches drift (docs: retraining, traps). Their scale and
+    shift stay trainable.
+    """
+    network.train()
+    if freeze_statistics:
+        for layer in norm_layers(network):
+            layer.eval()
+
+
+@contextlib.contextmanager
+def _buffers_restored_on_failure(network: nn.Module) -> Iterator[Callable[[], None]]:
+    """Running statistics change in the forward pass already: put them back where the step does not count.
+
+    Yields a function that does so; it also happens on any exception (cancel, out of memory), so that a
+    checkpoint written afterwards is exactly the state between two steps.
+    """
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+
+    def restore() -> None:
+        for name, buffer in network.named_buffers():
+            buffer.copy_(before[name])
+
+    try:
+        yield restore
+    except BaseException:
+        restore()
+        raise
