@@ -111,10 +111,10 @@ LOOKS: dict[str, _Look] = {
     ),
     "shifted": _Look(
         {
-            "fat": 70.0,
-            "muscle": 55.0,
+            "fat": 50.0,
+            "muscle": 70.0,
             "bone": 90.0,
-            "liver": 95.0,
+            "liver": 110.0,
             "spleen": 140.0,
             "kidney": 165.0,
             "medulla": 190.0,
