@@ -19,7 +19,7 @@ demo: $(READY)
 test: $(READY)
 	@failed=0; \
 	$(MAKE) --no-print-directory lint || failed=1; \
-	$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=8 --durations=10 || failed=1; \
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --durations=10 || failed=1; \
 	exit $$failed
 
 lint: $(READY)
