@@ -41,7 +41,7 @@ def save_array(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
 def load_array(path: Path) -> tuple[NDArray[Any], Geometry]:
     """Read what ``save_array`` wrote. Raises ``ImageError`` for a file that is missing or something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             array, spacing, origin, direction = (file[key] for key in ("array", "spacing_mm", "origin_mm", "direction"))
     except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise ImageError("The file must be an array with its geometry (.npz)", received=f"{path}: {error}") from error

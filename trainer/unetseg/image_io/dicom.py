@@ -38,9 +38,7 @@ def series_files(folder: Path) -> list[str]:
             remedy="Move each series to a folder of its own",
         )
     (files,) = series.values()
-    if len(files) > 1:
-        _check_stack(folder, files)
-    return files
+    return _checked_stack(folder, files) if len(files) > 1 else files
 
 
 def _described(files: list[str]) -> str:
@@ -59,13 +57,15 @@ def _header(file: str) -> sitk.ImageFileReader:
     return reader
 
 
-def _check_stack(folder: Path, files: list[str]) -> None:
+def _checked_stack(folder: Path, files: list[str]) -> list[str]:
     headers = [_header(file) for file in files]
-    origins = np.array([header.GetOrigin() for header in headers])
     normal = np.reshape(headers[0].GetDirection(), (3, 3))[:, 2]
-    steps = np.diff(origins, axis=0)
-    _check_gaps(folder, files, np.abs(steps @ normal))
-    tilt = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1) / np.abs(steps @ normal)
+    origins = np.array([header.GetOrigin() for header in headers])
+    order = np.argsort(origins @ normal, kind="stable")
+    files = [files[index] for index in order]
+    steps = np.diff(origins[order], axis=0)
+    _check_gaps(folder, files, steps @ normal)
+    tilt = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1) / (steps @ normal)
     if tilt.max() > LARGEST_TILT:
         degrees = float(np.degrees(np.arctan(np.median(tilt))))
         raise ImageError(
@@ -73,6 +73,7 @@ def _check_stack(folder: Path, files: list[str]) -> None:
             received=f"a gantry tilt of {degrees:.1f} degrees in {folder}",
             remedy="Resample the series to a rectangular grid first, for example by loading it in Slicer",
         )
+    return files
 
 
 def _check_gaps(folder: Path, files: list[str], gaps_mm: NDArray[np.float64]) -> None:

@@ -109,8 +109,7 @@ def _read_file(path: Path, as_float: bool) -> Raster:
         raise ImageError("An image needs at least one voxel along each axis", received=f"{size} in {path}")
     if math.prod(size[3:]) > 1:
         raise frames_error(path, size[3:])
-    if "bitpix" in reader.GetMetaDataKeys():
-        _check_nifti_is_complete(path, reader)
+    check_nifti_is_complete(path)
     if len(size) > 3:
         reader.SetExtractSize([*size[:3], *(0 for _ in size[3:])])
     if as_float:
@@ -148,10 +147,14 @@ def _channels(image: sitk.Image) -> NDArray[Any]:
     return array[:, np.newaxis] if image.GetDimension() == 2 else array
 
 
-def _check_nifti_is_complete(path: Path, reader: sitk.ImageFileReader) -> None:
-    """ITK fills what a cut-off NIfTI lacks with whatever is in memory, and says nothing."""
+def check_nifti_is_complete(path: Path) -> None:
+    """Raises ``ImageError`` for a NIfTI file that is cut off; passes any other.
+
+    ITK fills what is missing with whatever lies in memory, and writes to a full disk, both without a word.
+    """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return
+    reader = _header(path)
     sizes = [int(reader.GetMetaData(f"dim[{axis}]")) for axis in range(1, int(reader.GetMetaData("dim[0]")) + 1)]
     needed = float(reader.GetMetaData("vox_offset")) + math.prod(sizes) * int(reader.GetMetaData("bitpix")) / 8
     try:

@@ -34,7 +34,8 @@ def read_label_map(path: Path) -> LabelMap:
     """Read a label map from any file or folder that ``read_volume`` reads, or from a ``.seg.nrrd``.
 
     Values may be of any type but must be whole numbers in 0 … 255. The segments of a ``.seg.nrrd`` keep their
-    label values where these are unique, else they are numbered 1, 2, … in the file's order.
+    label values where these are unique, else they are numbered 1, 2, … in the file's order; what belongs to no
+    segment is background, or stays ``UNLABELLED`` (255).
 
     Raises:
         ImageError: unreadable, more than one channel, other values, or overlapping segments.
@@ -135,6 +136,7 @@ def _merge_layers(path: Path, layers: NDArray[Any], segments: Sequence[Segment])
                 remedy="Remove the overlap in Slicer's Segment Editor (Masking: modify other segments = overwrite all)",
             )
         merged[mask] = segment.label.value
+    merged[(merged == 0) & (layers == UNLABELLED).any(axis=0)] = UNLABELLED
     return merged
 
 

@@ -16,7 +16,7 @@ from ..errors import FileAccessError, ImageError
 from ..files import atomic_path
 from ..volume import Geometry, LabelMap
 from .grid import image_of
-from .raster import silent
+from .raster import check_nifti_is_complete, silent
 from .segmentations import SEGMENTATION_ENDING, segmentation_metadata
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".tif", ".tiff", ".png", ".npz")
@@ -62,7 +62,8 @@ def _write(path: Path, array: NDArray[Any], geometry: Geometry, metadata: dict[s
     try:
         with atomic_path(path) as temporary, silent():
             sitk.WriteImage(image, str(temporary), useCompression=True)
-    except (RuntimeError, OSError) as error:
+            check_nifti_is_complete(temporary)
+    except (RuntimeError, OSError, ImageError) as error:
         raise FileAccessError(
             "The file must be writable",
             received=path,
