@@ -106,7 +106,8 @@ def test_a_hole_open_only_by_a_corner_is_closed() -> None:
 def test_another_label_in_a_hole_stays() -> None:
     array = box(box(box(np.zeros((9, 9, 9)), 1, 8, 1), 2, 7, 0), 3, 6, 2)
     filled = box(box(np.zeros((9, 9, 9)), 1, 8, 1), 3, 6, 2)
-    assert (fill_holes(label_map(array)).array == filled).all()
+    for labels in (None, (1,)):
+        assert (fill_holes(label_map(array), labels=labels).array == filled).all()
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(1, 2), (2, 1)])

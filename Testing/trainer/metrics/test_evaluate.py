@@ -61,7 +61,8 @@ def test_unlabelled_voxels_count_for_nothing() -> None:
     prediction = label_map({(1, 1, 1): 1, (3, 0, 0): 1, (3, 4, 5): 2})
     array = reference.array.copy()
     array[3] = 255
-    (record,) = evaluate(prediction, LabelMap(array, GRID), labels=(1,))
+    (record,) = evaluate(prediction, LabelMap(array, GRID))
+    assert record.value == 1
     assert (record.figures["dice"], record.figures["precision"], record.figures["volume_difference_ml"]) == (1, 1, 0)
     assert [record.figures[name] for name in SURFACE_METRICS] == [None] * 4
 

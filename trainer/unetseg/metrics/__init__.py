@@ -37,7 +37,7 @@ def evaluate(
         prediction: labels 0–254.
         reference: on the same grid; voxels of 255 are unlabelled and count for nothing. A reference with such
             voxels has no complete surfaces: all surface metrics are None then.
-        labels: values to compare; None: all but background that occur in either map, ascending.
+        labels: values to compare; None: all but background that occur at labelled voxels of either map, ascending.
         tolerance_mm: of the surface Dice.
 
     Returns:
@@ -53,7 +53,7 @@ def evaluate(
         raise SettingsError("The tolerance must be a number of millimetres, 0 or more", received=tolerance_mm)
     labelled = reference.array != UNLABELLED
     if labels is None:
-        labels = sorted((set(np.unique(prediction.array)) | set(np.unique(reference.array))) - {0, UNLABELLED})
+        labels = sorted({*np.unique(prediction.array[labelled]), *np.unique(reference.array[labelled])} - {0})
     for value in labels:
         if not 0 <= value < UNLABELLED:
             raise SettingsError(f"A label to compare must be 0–{UNLABELLED - 1}", received=value)

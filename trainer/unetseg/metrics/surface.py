@@ -24,7 +24,7 @@ from .overlap import Mask, check_same_shape
 Distances = NDArray[np.float32]
 
 ROUNDING = 1e-6
-"""Relative slack of the tolerance: distance maps are float32, so that 1.1 mm may come out as 1.10000002 mm."""
+"""Relative slack of the tolerance: distance maps are float32, so that two steps of 0.1 mm are 0.20000002 mm."""
 
 
 @dataclass(frozen=True, eq=False)
