@@ -13,7 +13,7 @@ READY = .venv/ready
 .PHONY: demo test lint bench setup clean
 
 demo: $(READY)
-	@$(BIN)/python Testing/demo/run_demo.py $(if $(CASES),--cases "$(CASES)")
+	@PYTHONPATH=Testing/benchmarks $(BIN)/python Testing/demo/run_demo.py $(if $(CASES),--cases "$(CASES)")
 
 # The tests run whatever lint says, so that one run shows everything.
 test: $(READY)
