@@ -106,24 +106,21 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(name: str, 
         segment(model, [tmp_path / "no.nrrd"], label_map=tmp_path / name)
 
 
-def test_a_cancelled_segmentation_writes_nothing(model: Path, image: Path, tmp_path: Path) -> None:
+def test_a_segmentation_cancelled_at_the_last_moment_writes_nothing(
+    model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control = Control()
+    compute = inference.segment_prepared
 
-    def cancel_at_the_end(message: Message) -> None:
-        if isinstance(message, Progress) and message.fraction == 1.0:
-            control.abort()
+    def cancelled_afterwards(*arguments: Any, **options: Any) -> inference.Segmentation:
+        result = compute(*arguments, **options)
+        control.abort()
+        return result
 
+    monkeypatch.setattr(inference, "segment_prepared", cancelled_afterwards)
     before = set(os.listdir(tmp_path))
     with pytest.raises(CancelledError):
-        jobs.segment(
-            model,
-            [image],
-            label_map=tmp_path / "labels.nrrd",
-            device="cpu",
-            warm=jobs.Warm(),
-            control=control,
-            report=cancel_at_the_end,
-        )
+        segment(model, [image], control=control)
     assert set(os.listdir(tmp_path)) == before
 
 

@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from small_models import save_small_model
 from unetseg import messages
+from unetseg.array_file import load_array, save_array
 from unetseg.files import locked_folder
 from unetseg.messages import (
     Cancel,
@@ -30,6 +33,7 @@ from unetseg.messages import (
     Train,
     Trained,
 )
+from unetseg.volume import Geometry
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TIMEOUT_SECONDS = 60.0
@@ -262,7 +266,7 @@ def test_stray_prints_go_to_the_log_and_libraries_read_nothing(worker: Client) -
         "from C",
         "from the file descriptor",
         "reads ''",
-        '{"type": "Segmented"} from Python',
+        '{"type": "Segmented"} from Python – ü',
     ]
 
 
@@ -342,3 +346,17 @@ def test_a_python_without_torch_is_told_in_a_message(start: Callable[..., Client
     failed = worker.final("a")
     assert isinstance(failed, Failed)
     assert (failed.code, failed.remedy) == ("device", "Install it with: pip install torch")
+
+
+def test_a_real_volume_goes_through_the_real_worker(start: Callable[..., Client], tmp_path: Path) -> None:
+    save_small_model(tmp_path / "model.safetensors")
+    geometry = Geometry((6, 12, 14), (2.5, 1.0, 1.0), (1.0, 2.0, 3.0))
+    save_array(tmp_path / "image.npz", np.zeros(geometry.shape, np.float32), geometry)
+    worker = start([sys.executable, "-m", "unetseg", "worker"])
+    worker.segment("a", "model.safetensors")
+    segmented = worker.final("a")
+    assert isinstance(segmented, Segmented), segmented
+    array, found = load_array(tmp_path / "labels.npz")
+    assert found.matches(geometry)
+    assert array.dtype == np.uint8
+    assert worker.end()[0] == 0

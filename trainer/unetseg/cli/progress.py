@@ -14,13 +14,13 @@ SECONDS_BETWEEN_LINES = 30.0
 class ProgressDisplay:
     """Called with every ``Progress`` and ``Epoch``; a context manager that ends the bar's line.
 
-    Without a terminal it writes one line a stage, a validation and half a minute.
+    Without a terminal it writes a line for each new stage, each validation and each half minute.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._terminal = stream.isatty()
-        self._stage = ""
+        self._stages_told: set[str] = set()
         self._written_at = 0.0
         self._width = 0
 
@@ -44,10 +44,10 @@ class ProgressDisplay:
             if measured:
                 self._stream.write("\n")
                 self._width = 0
-        elif measured or stage != self._stage or now - self._written_at >= SECONDS_BETWEEN_LINES:
+        elif measured or stage not in self._stages_told or now - self._written_at >= SECONDS_BETWEEN_LINES:
             self._stream.write(text + "\n")
             self._written_at = now
-        self._stage = stage
+        self._stages_told.add(stage)
         self._stream.flush()
 
 
