@@ -48,8 +48,8 @@ def test_every_body_has_its_organs_in_their_place(domain: Domain, seed: int) -> 
     assert sorted(np.unique(labels.array)) == [label.value for label in PHANTOM_LABELS]
     shares = np.bincount(labels.array.ravel()) / labels.array.size
     assert 0.02 < shares[LIVER] < 0.12
-    assert 0.004 < shares[KIDNEYS] < 0.03
-    assert 0.004 < shares[AORTA] < 0.02
+    assert 0.008 < shares[KIDNEYS] < 0.04
+    assert 0.006 < shares[AORTA] < 0.025
     pieces, count = ndimage.label(labels.array == KIDNEYS)
     volumes = np.sort(np.bincount(pieces.ravel())[1:])[::-1]
     assert count >= 2
@@ -64,8 +64,7 @@ def test_the_domains_differ_in_contrast_not_in_geometry(seed: int) -> None:
     first = phantom(seed)
     shifted = phantom(seed, domain="shifted")
     assert median_of(*first, LIVER) > median_of(*first, KIDNEYS) > median_of(*first, AORTA)
-    assert median_of(*shifted, LIVER) < median_of(*shifted, AORTA)
-    assert median_of(*shifted, LIVER) < median_of(*shifted, KIDNEYS)
+    assert median_of(*shifted, KIDNEYS) > median_of(*shifted, LIVER) > median_of(*shifted, AORTA)
     assert first[0].geometry == shifted[0].geometry
 
 

@@ -5,8 +5,9 @@ painted one over the other, each with its own random size, place and bumps and a
 warp. A voxel on a surface takes the share of each tissue that lies inside it (partial volume); bowel loops and a vein
 look like the organs but are background. Noise is that of a magnitude image (Rician), shading a smooth bias field.
 
-The domain ``shifted`` is another scanner and sequence: fat is dark, kidneys and vessels are bright, shading and noise
-are stronger and bodies have other proportions. A network trained on ``first`` loses much of the organs there.
+The domain ``shifted`` is another scanner and sequence: kidneys and fluid are bright, the liver is darker than spleen
+and fat, shading and noise are stronger and bodies have other proportions. A network trained on ``first`` loses much of
+the organs there.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class _Look:
     stretch: Vector
 
 
-KIDNEY = (("fat", 1.35), ("kidney", 1.0), ("medulla", 0.45))
+KIDNEY = (("fat", 1.3), ("kidney", 1.0), ("medulla", 0.45))
 BODY = (
     _Part((("fat", 1.0), ("muscle", 0.88)), (0.0, 0.0, 0.0), (INFINITE, 0.86, 0.92)),
     _Part((("fat", 1.0),), (-0.25, 0.05, 0.0), (0.95, 0.56, 0.66)),
@@ -84,12 +85,12 @@ BODY = (
 )
 ORGANS = (
     _Part((("liver", 1.0),), (0.35, -0.12, -0.36), (0.55, 0.46, 0.36), LIVER),
-    _Part(KIDNEY, (-0.3, 0.36, -0.46), (0.38, 0.17, 0.15), KIDNEYS),
-    _Part(KIDNEY, (-0.2, 0.36, 0.46), (0.38, 0.17, 0.15), KIDNEYS),
-    _Part((("blood", 1.0),), (0.0, 0.33, -0.14), (INFINITE, 0.07, 0.1)),
-    _Part((("blood", 1.0),), (0.0, 0.33, 0.12), (INFINITE, 0.1, 0.1), AORTA),
+    _Part(KIDNEY, (-0.3, 0.34, -0.48), (0.44, 0.21, 0.18), KIDNEYS),
+    _Part(KIDNEY, (-0.2, 0.34, 0.48), (0.44, 0.21, 0.18), KIDNEYS),
+    _Part((("blood", 1.0),), (0.0, 0.33, -0.15), (INFINITE, 0.07, 0.1)),
+    _Part((("blood", 1.0),), (0.0, 0.33, 0.13), (INFINITE, 0.12, 0.12), AORTA),
 )
-BOWEL_LOOPS = 6
+BOWEL_LOOPS = 4
 LOOKALIKES = ("liver", "kidney", "blood", "fluid")
 
 LOOKS: dict[str, _Look] = {
@@ -111,18 +112,18 @@ LOOKS: dict[str, _Look] = {
     ),
     "shifted": _Look(
         {
-            "fat": 50.0,
-            "muscle": 70.0,
+            "fat": 125.0,
+            "muscle": 55.0,
             "bone": 90.0,
-            "liver": 110.0,
-            "spleen": 140.0,
+            "liver": 85.0,
+            "spleen": 130.0,
             "kidney": 165.0,
             "medulla": 190.0,
-            "blood": 150.0,
+            "blood": 40.0,
             "fluid": 210.0,
         },
         noise_std=12.0,
-        bias=0.25,
+        bias=0.2,
         stretch=(0.9, 1.15, 1.05),
     ),
 }
