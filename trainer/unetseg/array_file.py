@@ -42,14 +42,12 @@ def load_array(path: Path) -> tuple[NDArray[Any], Geometry]:
     """Read what ``save_array`` wrote. Raises ``ImageError`` for a file that is missing or something else."""
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            array, spacing, origin, direction = (file[key] for key in ("array", "spacing_mm", "origin_mm", "direction"))
+            array, spacing, origin = file["array"], _vector(file["spacing_mm"]), _vector(file["origin_mm"])
+            first, second, third = (_vector(row) for row in file["direction"])
+            d, h, w = array.shape[-3:]
     except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise ImageError("The file must be an array with its geometry (.npz)", received=f"{path}: {error}") from error
-    if array.ndim < 3 or spacing.shape != (3,) or origin.shape != (3,) or direction.shape != (3, 3):
-        raise ImageError("The file must hold an array of three or more axes and its geometry", received=path)
-    d, h, w = array.shape[-3:]
-    first, second, third = (_vector(row) for row in direction)
-    return array, Geometry((d, h, w), _vector(spacing), _vector(origin), (first, second, third))
+    return array, Geometry((d, h, w), spacing, origin, (first, second, third))
 
 
 def _vector(values: NDArray[Any]) -> Vector:

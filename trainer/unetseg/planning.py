@@ -176,7 +176,7 @@ def plan_pooling(spacing_mm: Vector, patch_size: Shape, max_depth: int) -> tuple
     the way down) or fewer than ``SMALLEST_POOLED`` voxels would be left. Ends where no axis is pooled, but not before
     ``MIN_DEPTH`` levels.
     """
-    spacing, size = np.array(spacing_mm), np.array(patch_size, dtype=float)
+    spacing, size = np.array(spacing_mm, dtype=float), np.array(patch_size, dtype=float)
     levels: list[Shape] = []
     while len(levels) < max_depth - 1:
         large = size >= 2 * SMALLEST_POOLED
@@ -191,11 +191,10 @@ def plan_pooling(spacing_mm: Vector, patch_size: Shape, max_depth: int) -> tuple
 
 
 def _values(volume: Volume, mask: NDArray[np.bool_]) -> FloatArray:
-    """Intensities (C, n) of voxels in the mask (D, H, W), evenly sampled."""
+    """Intensities (C, n) of voxels in the mask (D, H, W), at most ``CASE_VOXELS``."""
     if mask.shape != volume.geometry.shape:
         raise ImageError(f"An annotation must have its image's shape {volume.geometry.shape}", received=mask.shape)
-    chosen = np.flatnonzero(mask)
-    chosen = sample_voxels(chosen, CASE_VOXELS) if chosen.size else chosen
+    chosen = sample_voxels(np.flatnonzero(mask), CASE_VOXELS)
     return volume.array.reshape(len(volume.array), -1)[:, chosen]
 
 

@@ -56,6 +56,12 @@ def read_raster(path: Path, *, as_float: bool) -> Raster:
         return _read_folder(path, as_float) if path.is_dir() else _read_file(path, as_float)
 
 
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """The fields of a file's header, as SimpleITK names them. Raises ``ImageError`` where it cannot be read."""
+    with silent():
+        return _metadata(_header(path))
+
+
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
     """Without ITK's warnings, which go straight to the terminal: what matters is raised here instead."""
@@ -118,8 +124,7 @@ def _read_file(path: Path, as_float: bool) -> Raster:
         image = reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path) from error
-    metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    return Raster(_channels(image), geometry_of(image), metadata)
+    return Raster(_channels(image), geometry_of(image), _metadata(reader))
 
 
 def _header(path: Path) -> sitk.ImageFileReader:
@@ -136,6 +141,10 @@ def _header(path: Path) -> sitk.ImageFileReader:
             ) from error
         raise _unreadable(path) from error
     return reader
+
+
+def _metadata(reader: sitk.ImageFileReader) -> Mapping[str, str]:
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
 
 
 def _channels(image: sitk.Image) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..config import Label
 from ..errors import ImageError
 from ..volume import UNLABELLED, Geometry, LabelArray, LabelMap
-from .raster import read_raster
+from .raster import read_metadata, read_raster
 
 SEGMENTATION_ENDING = ".seg.nrrd"
 _SEGMENT_KEY = re.compile(r"Segment(\d+)_LabelValue")
@@ -56,11 +56,11 @@ def read_label_map(path: Path) -> LabelMap:
 def read_labels(path: Path) -> tuple[Label, ...]:
     """Names and colours of the segments of a ``.seg.nrrd``, with the values that ``read_label_map`` gives them.
 
-    Empty for any other file.
+    Empty for any other file. Raises ``ImageError`` where the header cannot be read.
     """
     if not path.name.lower().endswith(SEGMENTATION_ENDING):
         return ()
-    return tuple(segment.label for segment in _segments(path, read_raster(path, as_float=False).metadata))
+    return tuple(segment.label for segment in _segments(path, read_metadata(path)))
 
 
 def segmentation_metadata(labels: Sequence[Label], geometry: Geometry) -> dict[str, str]:

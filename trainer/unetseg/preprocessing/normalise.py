@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -44,14 +43,11 @@ def normalise(image: FloatArray, normalisation: Sequence[Normalisation]) -> Floa
 
 
 def sample_voxels(array: NDArray[Any], limit: int = SAMPLE_VOXELS) -> NDArray[Any]:
-    """At most ``limit`` values of an array, evenly spread over it; the same ones each time.
-
-    The step shares no factor with the number of voxels, so that it never stays in one column.
-    """
-    step = max(1, math.ceil(array.size / limit))
-    while math.gcd(step, array.size) > 1:
-        step += 1
-    return array.reshape(-1)[::step]
+    """All values of an array as (n,), or ``limit`` of them drawn at random: the same ones each time."""
+    values = array.reshape(-1)
+    if values.size <= limit:
+        return values
+    return values[np.random.default_rng(0).integers(values.size, size=limit)]
 
 
 def foreground_statistics(image: FloatArray) -> tuple[float, float]:
