@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from unetseg import losses
 from unetseg.errors import SettingsError
 from unetseg.networks import NETWORKS, PRESETS, build, preset_arguments
 
@@ -70,6 +71,17 @@ def test_level_wise_walk_is_the_forward_pass(variant):
     network = small(*variant, norm="batch")
     image = image_for(network, 2, 3, 2)
     assert torch.equal(walk(network, image), network(image))
+
+
+def test_every_level_uses_its_skip_and_the_deeper_features(variant):
+    network = small(*variant)
+    features = network.encode(image_for(network, 2, 2, 2))
+    deeper = features[2]
+    for level in (1, 0):
+        decoded = network.decode(level, features[level], deeper)
+        assert not torch.equal(decoded, network.decode(level, 2 * features[level], deeper))
+        assert not torch.equal(decoded, network.decode(level, features[level], 2 * deeper))
+        deeper = decoded
 
 
 def test_interface_of_the_levels(variant):
@@ -171,6 +183,25 @@ def test_every_parameter_takes_part_in_training(variant, norm):
     unused = [name for name, parameter in network.named_parameters() if not parameter.grad.abs().sum() > 0]
     # A norm takes out the bias before it, and psi's bias may act through nothing else.
     assert not [name for name in unused if not name.endswith("bias")]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_few_steps_on_a_labelled_strip_learn_it(variant, norm):
+    network = small(*variant, in_channels=1, classes=2, base_channels=8, norm=norm).train()
+    image = 0.3 * image_for(network, 2, 3, 2)
+    truth = torch.zeros(image.shape[2:], dtype=torch.int64)
+    truth[(slice(2, 6),) * network.dimensions] = 1
+    image[0, 0] += 2.0 * truth
+    weight = torch.zeros(truth.shape)
+    weight[3:5] = 1
+    loss, optimiser = losses.build("dice_cross_entropy"), torch.optim.AdamW(network.parameters(), lr=2e-3)
+    values = []
+    for _ in range(25):
+        optimiser.zero_grad()
+        values.append(loss(network(image), truth[None], weight[None]))
+        values[-1].backward()
+        optimiser.step()
+    assert values[-1] < 0.4 * values[0]
 
 
 def test_the_input_is_not_changed(variant):
