@@ -38,6 +38,8 @@ class UNet(nn.Module, ABC):
         head: 1×1(×1) convolution to the logits of the classes.
         encoder_radius: an encoder's output voxel depends on its input this many voxels around it.
         supported_dimensions: that the network can be built in.
+
+    ``growth`` is how many times ``base_channels`` level 0 hands on; each level below has twice as many.
     """
 
     supported_dimensions: ClassVar[tuple[int, ...]]
