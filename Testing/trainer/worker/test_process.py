@@ -34,6 +34,7 @@ from unetseg.messages import (
     Trained,
 )
 from unetseg.volume import Geometry
+from unetseg.worker import process
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TIMEOUT_SECONDS = 60.0
@@ -162,7 +163,7 @@ def test_a_failed_job_is_answered_and_the_next_one_done(worker: Client, model: s
 
 
 @pytest.mark.parametrize(
-    ("model", "shown"), [("fault", "ZeroDivisionError: made up"), ("endless", "")], ids=["exception", "unsendable"]
+    ("model", "shown"), [("fault", "ZeroDivisionError: made up"), ("unsendable", ""), ("endless", "")]
 )
 def test_a_fault_of_the_program_comes_with_its_traceback(worker: Client, model: str, shown: str) -> None:
     worker.segment("a", model)
@@ -318,6 +319,18 @@ def test_reports_are_thinned_but_every_stage_is_told(worker: Client) -> None:
     assert len(reports) < 1000
     assert reports[0] == Progress("a", "segmenting", 0.0)
     assert reports[-1] == Progress("a", "writing", 1.0)
+
+
+def test_a_long_step_keeps_telling_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "HEARTBEAT_SECONDS", 0.01)
+    told: queue.Queue[Message] = queue.Queue()
+    worker = process.Worker(told.put)
+    worker._report("a", Progress("", "segmenting", 0.5))
+    thread = threading.Thread(target=worker.beat)
+    thread.start()
+    assert [told.get(timeout=TIMEOUT_SECONDS) for _ in range(3)] == [Progress("a", "segmenting", 0.5)] * 3
+    worker._ended.set()
+    thread.join()
 
 
 def test_a_job_folder_serves_one_worker_at_a_time(worker: Client) -> None:

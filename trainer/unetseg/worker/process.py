@@ -105,6 +105,8 @@ class Worker:
         self._queue: queue.Queue[_Job | None] = queue.Queue()
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
+        # The reading thread never takes the second lock: it is held while a slow client is written to.
+        self._reporting = threading.Lock()
         self._latest: Progress | None = None
         self._reported_at = 0.0
         self._ended = threading.Event()
@@ -129,20 +131,22 @@ class Worker:
     def beat(self) -> None:
         """Repeat the last progress, so that a client can tell a long step from a frozen process."""
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            with self._lock:
-                latest = self._latest
-            if latest is not None:
-                self._send(latest)
+            with self._reporting:
+                if self._latest is not None:
+                    self._send(self._latest)
 
     def serve(self) -> None:
         """Do the jobs until there are no more to come."""
         while (job := self._queue.get()) is not None:
-            out_of_memory = self._answer(job)
+            reply = self._outcome(job)
             with self._lock:
-                self._latest = None
                 del self._jobs[job.request.id]
-            if out_of_memory:
+            with self._reporting:
+                self._latest = None
+            if isinstance(reply, Failed) and reply.code == MemoryLimitError.code:
                 self._performer.warm.release()
+            if reply is not None:
+                self._send(reply)
         self._ended.set()
 
     def _receive(self, message: Message) -> None:
@@ -161,22 +165,24 @@ class Worker:
         else:
             raise ProtocolError("A worker takes requests only", received=type(message).__name__)
 
-    def _answer(self, job: _Job) -> bool:
-        """Do one job and send its final reply; True where it failed for lack of memory."""
-        request = job.request
+    def _outcome(self, job: _Job) -> Reply | None:
+        """Do one job; its final reply, where the request has one."""
+        request_id = job.request.id
         try:
             reply = self._perform(job)
-            if reply is not None:
-                self._send(dataclasses.replace(reply, request=request.id))
+            if reply is None:
+                return None
+            reply = dataclasses.replace(reply, request=request_id)
+            messages.encode(reply)  # refuses what cannot be sent, while the job can still fail
+            return reply
         except CancelledError:
-            self._send(Cancelled(request.id))
+            return Cancelled(request_id)
         except Exception as error:  # whatever happens in a job, the worker lives on and says so
-            explained = explain(error)
-            self._send(_failed(request.id, explained))
-            return isinstance(explained, MemoryLimitError)
-        return False
+            return _failed(request_id, explain(error))
 
     def _perform(self, job: _Job) -> Reply | None:
+        with self._reporting:
+            self._latest = Progress(job.request.id, "starting", 0.0)
         control = self._performer.new_control()
         with self._lock:
             job.start(control)
@@ -194,13 +200,13 @@ class Worker:
         now = time.monotonic()
         measured = isinstance(message, Epoch) and message.held_out_dice is not None
         stage = message.stage if isinstance(message, Progress) else "training"
-        with self._lock:
+        with self._reporting:
             same = self._latest is not None and self._latest.stage == stage
             if same and not measured and now - self._reported_at < SECONDS_BETWEEN_REPORTS:
                 return
+            self._send(dataclasses.replace(message, request=request_id))
             self._latest = Progress(request_id, stage, message.fraction, message.seconds_left)
             self._reported_at = now
-        self._send(dataclasses.replace(message, request=request_id))
 
 
 @contextlib.contextmanager
