@@ -130,7 +130,9 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Json, where: str) -> tuple
         return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if len(value) != len(arguments):
         raise RecordError(f"{where} must have {len(arguments)} entries, received {_shown(value)}")
-    return tuple(_convert(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(arguments, value)))
+    return tuple(
+        _convert(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(arguments, value, strict=True))
+    )
 
 
 def _convert_scalar(hint: Any, value: Json, where: str) -> Any:

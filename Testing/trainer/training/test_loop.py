@@ -9,6 +9,7 @@ from torch import nn
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
 from unetseg.errors import CancelledError, TrainingDivergedError
+from unetseg.losses import CrossEntropy
 from unetseg.training.control import Control
 from unetseg.training.loop import RETREATS_BEFORE_GIVING_UP, SKIPS_BEFORE_RETREAT, Tools, TrainingLoop
 from unetseg.training.state import TrainingState, copied
@@ -31,17 +32,13 @@ class Batches:
         return Batch(image=image, target=target, weight=torch.ones(2, 4, 4))
 
 
-def cross_entropy(logits, target, weight):
-    return nn.functional.cross_entropy(logits, target)
-
-
 def make(settings, *, validate=None, batches=None, control=None, learning_rate=0.1):
     torch.manual_seed(0)
     state = TrainingState(nn.Conv2d(1, 2, 1), settings=settings, learning_rate=learning_rate)
     told, logged, written = [], [], []
     tools = Tools(
         batches=batches or Batches(),
-        loss=cross_entropy,
+        loss=CrossEntropy(),
         validate=validate,
         write_checkpoint=lambda current: written.append((current.counters, copied(current.tensors()))),
         log=logged.append,
@@ -72,7 +69,7 @@ def test_exactly_the_budgeted_iterations_are_done_in_order():
 def test_training_lowers_the_loss():
     loop, _, logged, _ = make(TrainingSettings(iterations=60))
     loop.run()
-    assert logged[-1]["loss"]["dice_cross_entropy"] < 0.5 * logged[0]["loss"]["dice_cross_entropy"]
+    assert logged[-1]["loss"]["cross_entropy"] < 0.5 * logged[0]["loss"]["cross_entropy"]
 
 
 def test_without_held_out_data_the_last_averaged_weights_are_returned():

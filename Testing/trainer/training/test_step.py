@@ -6,6 +6,7 @@ from torch import nn
 
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
+from unetseg.losses import CrossEntropy, DiceCrossEntropy, Loss
 from unetseg.training.state import TrainingState, copied
 from unetseg.training.step import set_training_mode, training_step
 
@@ -24,12 +25,17 @@ def batch(*, weight: float = 1.0, value: float = 1.0) -> Batch:
     return Batch(image=image, target=target, weight=torch.full((1, 2, 2), weight))
 
 
-def cross_entropy(logits, target, weight):
-    values = nn.functional.cross_entropy(logits, target, reduction="none")
-    return (values * weight).sum() / weight.sum()
+class Only(Loss):
+    """A loss of one term."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def terms(self, logits, target, weight):
+        return {"only": self.function(logits, target, weight)}
 
 
-def run(state, item, loss=cross_entropy, **changes):
+def run(state, item, loss=CrossEntropy(), **changes):  # noqa: B008  (it has no state)
     options = {"settings": SETTINGS, "learning_rate": 0.5, "precision": torch.float32, "freeze_statistics": False}
     return training_step(state, item, loss, **(options | changes))
 
@@ -54,8 +60,8 @@ def test_the_reported_loss_is_that_before_the_step():
     net = nn.Conv2d(1, 2, 1)
     nn.init.zeros_(net.weight)
     nn.init.zeros_(net.bias)
-    result = run(TrainingState(net, settings=SETTINGS, learning_rate=0.5), batch())
-    assert result.loss == pytest.approx({"dice_cross_entropy": 0.6931472})
+    result = run(TrainingState(net, settings=SETTINGS, learning_rate=0.5), batch(), loss=DiceCrossEntropy())
+    assert result.loss == pytest.approx({"cross_entropy": 0.6931472, "dice": 0.5})
 
 
 def test_a_batch_without_labels_changes_nothing_not_even_by_weight_decay():
@@ -82,7 +88,7 @@ def test_a_gradient_that_is_not_finite_skips_the_step():
 
     state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
     before = copied(state.tensors())
-    assert not run(state, batch(), loss=infinite_slope).finite
+    assert not run(state, batch(), loss=Only(infinite_slope)).finite
     assert unchanged(state, before)
 
 
@@ -93,7 +99,7 @@ def test_an_interrupted_step_leaves_the_state_between_two_steps():
     state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
     before = copied(state.tensors())
     with pytest.raises(KeyboardInterrupt):
-        run(state, batch(), loss=cancelled)
+        run(state, batch(), loss=Only(cancelled))
     assert unchanged(state, before)
 
 

@@ -147,10 +147,11 @@ def test_held_out_slices_are_measured_before_and_after(tmp_path):
 
 def test_a_stopped_training_resumed_gives_the_same_model_bit_for_bit(tmp_path):
     (tmp_path / "whole").mkdir()
-    whole = train(request_for(tmp_path / "whole"), control=Control(), report=silent)
+    held_out = ("ball_1",)  # its validation after step 2 is what the abort waits for
+    whole = train(request_for(tmp_path / "whole", validation=held_out), control=Control(), report=silent)
 
     control = Control()
-    request = request_for(tmp_path, settings=EVERY_STEP_STORED)
+    request = request_for(tmp_path, settings=EVERY_STEP_STORED, validation=held_out)
     with pytest.raises(CancelledError):
         train(request, control=control, report=lambda p: control.abort() if p.iteration == 2 else None)
     assert not request.output.exists()
@@ -163,7 +164,7 @@ def test_a_stopped_training_resumed_gives_the_same_model_bit_for_bit(tmp_path):
 def test_stop_saves_what_was_learnt_and_keeps_the_checkpoint_for_more(tmp_path):
     control = Control()
     request = request_for(tmp_path, settings=TrainingSettings(iterations=10**9))
-    result = train(request, control=control, report=lambda p: control.stop() if p.iteration else None)
+    result = train(request, control=control, report=lambda p: control.stop() if p.stage == "training" else None)
     assert 0 < result.iterations < 10**9
     assert load_model(result.path).document.training.iterations == result.iterations
     assert checkpoint_path(result.path).exists()

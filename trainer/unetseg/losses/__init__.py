@@ -6,17 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from ..errors import SettingsError, unknown_name
+from .base import Loss
 from .combined import DiceCrossEntropy
 from .overlap import Dice
 from .pixelwise import BinaryCrossEntropy, CrossEntropy
 
 __all__ = ["LOSSES", "BinaryCrossEntropy", "CrossEntropy", "Dice", "DiceCrossEntropy", "Loss", "build"]
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""logits (N, K, *s), target int64 (N, *s), weight (N, *s) ≥ 0 → scalar; what stands under weight 0 is not read."""
 
 LOSSES: dict[str, Callable[..., Loss]] = {
     "binary_cross_entropy": BinaryCrossEntropy,

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import SettingsError
+from .base import Loss
 from .labelled import labelled
 from .overlap import dice
 from .pixelwise import cross_entropy
 
 
 @dataclass(frozen=True)
-class DiceCrossEntropy:
+class DiceCrossEntropy(Loss):
     """Cross-entropy + ``dice_weight`` · Dice loss, nnU-Net's sum; each by its own rule for sparse labels.
 
     Cross-entropy gives every labelled voxel a gradient, Dice a small structure as much say as a large one.
@@ -29,7 +30,7 @@ class DiceCrossEntropy:
         if not number or not 0 <= self.dice_weight < math.inf:
             raise SettingsError("dice_weight must be a finite number, not below 0", received=self.dice_weight)
 
-    def __call__(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Scalar loss of logits (N, K, *s), K ≥ 2, target int64 (N, *s) and weight (N, *s); see ``labelled``."""
+    def terms(self, logits: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy and the weighted Dice loss; K ≥ 2."""
         voxels = labelled(logits, target, weight)
-        return cross_entropy(voxels) + self.dice_weight * dice(voxels)
+        return {"cross_entropy": cross_entropy(voxels), "dice": self.dice_weight * dice(voxels)}

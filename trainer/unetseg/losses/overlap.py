@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .base import Loss
 from .labelled import Labelled, labelled
 
 
 @dataclass(frozen=True)
-class Dice:
+class Dice(Loss):
     """1 - mean over the foreground classes of 2·Σ p·t / (Σ p + Σ t), p = softmax, t = one-hot target.
 
     The sums run over the labelled voxels (weight above 0) of all samples together ("batch Dice"), in the
@@ -24,9 +25,9 @@ class Dice:
     nothing needs smoothing. 0 where no foreground is labelled. Background (class 0) never counts.
     """
 
-    def __call__(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Scalar loss, 0 … 1, of logits (N, K, *s), K ≥ 2, target int64 (N, *s) and weight (N, *s)."""
-        return dice(labelled(logits, target, weight))
+    def terms(self, logits: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """One term, 0 … 1; K ≥ 2."""
+        return {"dice": dice(labelled(logits, target, weight))}
 
 
 def dice(voxels: Labelled) -> Tensor:

@@ -11,11 +11,12 @@ import torch
 from ..config import TrainingSettings
 from ..data.batches import BatchSource
 from ..errors import TrainingDivergedError
+from ..losses import Loss
 from .control import Control
 from .progress import Dice, Progress, Report, Stage, mean_dice
 from .schedule import budget_fraction, learning_rate_factor
 from .state import Tensors, TrainingState, copied
-from .step import Loss, StepResult, training_step
+from .step import StepResult, training_step
 
 SKIPS_BEFORE_RETREAT = 3
 RETREATS_BEFORE_GIVING_UP = 4

@@ -20,7 +20,7 @@ class Progress:
         fraction: 0 … 1 of the stage "preparing", else of the training budget.
         iteration: steps done.
         seconds_left: None while unknown.
-        loss: value of each loss term at the last step, under its name in ``losses.LOSSES``.
+        loss: value of each term of the loss at the last step.
         held_out_dice: set where this message reports a new validation.
     """
 

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import TrainingSettings
 from ..data.batches import Batch
 from ..inference import CHANNELS_LAST
+from ..losses import Loss
 from .state import TrainingState, norm_layers
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class StepResult:
 
     Attributes:
         finite: False where the step was skipped because the loss or a gradient was not finite.
-        loss: value of the loss under its name; empty where the step was skipped or had no labelled voxel.
+        loss: value of each of the loss's terms; empty where the step was skipped or had no labelled voxel.
     """
 
     finite: bool
@@ -55,7 +54,8 @@ def training_step(
         state.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
             logits = state.network(image)
-        value = loss(logits.float(), target, weight)
+        terms = loss.terms(logits, target, weight)
+        value = torch.stack(list(terms.values())).sum()
         if not bool(torch.isfinite(value)):
             failed()
             return StepResult(finite=False)
@@ -67,7 +67,7 @@ def training_step(
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate
         state.optimiser.step()
-    return StepResult(finite=True, loss={settings.loss: float(value.detach())})
+    return StepResult(finite=True, loss={name: float(term.detach()) for name, term in terms.items()})
 
 
 def set_training_mode(network: nn.Module, *, freeze_statistics: bool) -> None:
