@@ -74,8 +74,9 @@ def test_an_image_of_one_value_becomes_zero(scheme: str, value: float) -> None:
     assert not normalise(image, [Normalisation(scheme, lower=0.5, upper=99.5)]).any()  # type: ignore[arg-type]
 
 
-def test_a_ct_plan_without_spread_does_not_divide_by_zero() -> None:
-    result = normalise(np.full((1, 1, 1, 2), 7, np.float32), [Normalisation("ct", 0, 10, mean=5, std=0)])
+@pytest.mark.parametrize("std", [0.0, 1e-9])
+def test_a_ct_plan_without_spread_does_not_divide_by_it(std: float) -> None:
+    result = normalise(np.full((1, 1, 1, 2), 7, np.float32), [Normalisation("ct", 0, 10, mean=5, std=std)])
     assert result.ravel().tolist() == [2, 2]
 
 

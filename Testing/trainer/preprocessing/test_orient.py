@@ -84,6 +84,8 @@ def test_all_48_orders_give_one_network_image_and_their_own_labels_back(
         assert np.array_equal(prepared.image, expected.image), (axes, flips)
         assert prepared.geometry.matches(expected.geometry, tolerance_voxel=1e-6)
         own_grid = preprocess(Volume(array[None].astype(np.float32), geometry), plan_for(orientation, (0.0, 0.0, 0.0)))
+        if orientation == "thickest_first":
+            assert own_grid.geometry.spacing_mm[0] == max(spacing_xyz)
         labels = prepare_annotation(LabelMap(array, geometry), own_grid)
         assert np.array_equal(reorient_back(labels, own_grid), array), (axes, flips)
 

@@ -3,9 +3,10 @@
 from .grid import geometry_of, image_of
 from .segmentations import read_label_map, read_labels
 from .volumes import read_volume
-from .write import write_image, write_label_map
+from .write import WRITABLE, write_image, write_label_map
 
 __all__ = [
+    "WRITABLE",
     "geometry_of",
     "image_of",
     "read_label_map",

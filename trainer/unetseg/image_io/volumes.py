@@ -32,7 +32,7 @@ def read_volume(paths: Path | Sequence[Path]) -> Volume:
         ImageError: a file is missing, unreadable, 4D, empty, sheared or has non-finite values, a series is not
             an even stack, or channels do not overlap.
     """
-    chosen = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+    chosen = [paths] if isinstance(paths, Path) else list(paths)
     if not chosen:
         raise ImageError("An image needs at least one file", received="none")
     volumes = [_read_channel(path) for path in chosen]

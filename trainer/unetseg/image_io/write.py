@@ -20,6 +20,7 @@ from .raster import check_nifti_is_complete, silent
 from .segmentations import SEGMENTATION_ENDING, segmentation_metadata
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".tif", ".tiff", ".png", ".npz")
+"""Endings of the files that can be written."""
 
 
 def write_label_map(path: Path, label_map: LabelMap, labels: Sequence[Label] = ()) -> None:
