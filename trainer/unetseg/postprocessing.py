@@ -99,7 +99,7 @@ def smooth(label_map: LabelMap, *, sigma_mm: float) -> LabelMap:
     for value in np.unique(label_map.array):
         image = sitk.GetImageFromArray((label_map.array == value).astype(np.float32))
         image.SetSpacing([float(x) for x in reversed(label_map.geometry.spacing_mm)])
-        blurred = sitk.DiscreteGaussian(image, variance=sigma_mm**2, maximumKernelWidth=MAX_KERNEL_VOXELS)
+        blurred = sitk.DiscreteGaussian(image, variance=[sigma_mm**2] * 3, maximumKernelWidth=MAX_KERNEL_VOXELS)
         votes = sitk.GetArrayFromImage(blurred)
         wins = votes > best_votes
         array[wins] = value
