@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
+from inference_networks import CPU, assert_same, random_image, random_network, single_pass
 from unetseg.inference.layout import Layout, padded_shape
 from unetseg.inference.memory import Attempt
 from unetseg.inference.predict import _compute
-from unetseg.inference.streaming import stream
-from unetseg.networks import UNet, build
-
-CPU = torch.device("cpu")
-COMPUTE = Attempt(CPU, 0)
+from unetseg.inference.streaming import Map, stream
 
 
-def random_network(name: str, norm: str, pooling, **arguments) -> UNet:
-    """A small network with random weights, gates that depend on the input, and unlike batch statistics."""
-    torch.manual_seed(0)
-    network = build(
-        name, in_channels=2, classes=3, base_channels=4, norm=norm, pooling=pooling, depth=len(pooling) + 1, **arguments
-    )
-    for module in network.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-            nn.init.normal_(module.weight, 1, 0.2)
-        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-            nn.init.normal_(module.bias, 0, 0.2) if module.bias is not None else None
-    for gate in getattr(network, "gates", nn.ModuleDict()).values():
-        nn.init.normal_(gate.psi.weight)
-        nn.init.zeros_(gate.psi.bias)
-    return network.eval()
-
-
-def single_pass(network: UNet, image: Tensor) -> Tensor:
-    """Logits (K, d, h, w) of one pass over the whole image, padded by edge replication."""
-    sizes = image.shape[1:]
-    after = [p - s for p, s in zip(padded_shape(network, sizes), sizes, strict=True)]
-    pad = [value for amount in reversed(after) for value in (0, amount)]
-    padded = functional.pad(image[None], pad, mode="replicate")[0]
-    logits = network(padded.transpose(0, 1)).transpose(0, 1) if network.dimensions == 2 else network(padded[None])[0]
-    return logits[:, : sizes[0], : sizes[1], : sizes[2]]
-
-
-def streamed(network: UNet, image: Tensor, layout: Layout, *, first_slice: int = 0) -> tuple[int, Tensor]:
+def streamed(network, image, layout, *, first_slice=0):
+    """The first slice and the probabilities from there on; checks order and progress on the way."""
     shares: list[float] = []
     slabs = list(
         stream(
@@ -57,41 +25,100 @@ def streamed(network: UNet, image: Tensor, layout: Layout, *, first_slice: int =
             layout,
             first_slice=first_slice,
             storage=CPU,
-            compute=lambda function, *tensors: _compute(COMPUTE, function, *tensors),
+            compute=partial(_compute, Attempt(CPU, 0)),
             progress=shares.append,
         )
     )
     assert shares == sorted(shares)
-    assert shares[-1] == pytest.approx(1, abs=1e-3)
+    assert shares[-1] == pytest.approx(1)
     for (start, slab), (following, _) in itertools.pairwise(slabs):
         assert start + slab.shape[1] == following
-    return slabs[0][0], torch.cat([slab for _, slab in slabs], 1)
+    return slabs[0][0], torch.cat([slab for _, slab in slabs], 1).softmax(0)
 
 
-def assert_same(logits: Tensor, expected: Tensor) -> None:
-    assert logits.shape == expected.shape
-    assert (logits.softmax(0) - expected.softmax(0)).abs().max() < 1e-5
-    assert torch.equal(logits.argmax(0), expected.argmax(0))
+def steps_of(network, length, slices):
+    """Per level at most the wanted slices."""
+    lengths = itertools.accumulate([length, *(pooling[0] for pooling in network.pooling)], int.__floordiv__)
+    return tuple(min(length, step) for length, step in zip(lengths, itertools.cycle(slices), strict=False))
 
 
-NETWORKS_3D = [("unet_3d", {}), ("attention_unet", {"dimensions": 3})]
-POOLINGS_3D = [((2, 2, 2),) * 2, ((1, 2, 2), (2, 2, 2)), ((2, 1, 2), (4, 3, 1)), ((1, 2, 2), (1, 2, 2), (2, 2, 2))]
+POOLINGS_3D = [
+    ((2, 2, 2), (2, 2, 2)),
+    ((1, 2, 2), (2, 2, 2)),
+    ((2, 1, 2), (4, 3, 1)),
+    ((1, 2, 2), (1, 2, 2), (2, 2, 2)),
+]
+CUTS = [((4, 8), 0), ((4, 4), 1), ((8, 4), 3), ((12, 8), 2), ((99, 4), 1), ((4, 99), 0)]
+"""Slices at a time on even and odd levels, and how many levels encode again for the skip connection."""
 
 
-@pytest.mark.parametrize(("name", "arguments"), NETWORKS_3D)
+@pytest.mark.parametrize(("name", "arguments"), [("unet_3d", {}), ("attention_unet", {"dimensions": 3})])
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("pooling", POOLINGS_3D)
 @torch.inference_mode()
 def test_slabs_in_3d_equal_the_single_pass(name, arguments, norm, pooling):
-    network = random_network(name, norm, pooling, **arguments)
-    image = torch.randn(2, 37, 17, 11, generator=torch.Generator().manual_seed(1))
+    network = random_network(name, norm=norm, pooling=pooling, **arguments)
+    image = random_image(37, 17, 11)
     expected = single_pass(network, image)
     whole = padded_shape(network, image.shape[1:])
-    for slices, recomputed in ((4, 0), (4, 1), (8, len(pooling)), (12, 2), (99, 1)):
-        steps = [min(whole[0], slices)]
-        for level in range(len(pooling)):
-            length = whole[0]
-            for each in pooling[: level + 1]:
-                length //= each[0]
-            steps.append(min(length, 4 if level % 2 else 8))
-        assert_same(streamed(network, image, Layout(whole, tuple(steps), recomputed, 0))[1], expected)
+    for slices, recomputed in CUTS:
+        layout = Layout(whole, steps_of(network, whole[0], slices), recomputed, 0)
+        assert_same(streamed(network, image, layout)[1], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("unet_2d", {"padding": "same"}), ("attention_unet", {"dimensions": 2})]
+)
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("pooling", [((2, 2), (2, 2)), ((1, 2), (2, 3))])
+@torch.inference_mode()
+def test_batches_and_slabs_in_2d_equal_the_single_pass(name, arguments, norm, pooling):
+    network = random_network(name, norm=norm, pooling=pooling, **arguments)
+    image = random_image(5, 33, 21)
+    expected = single_pass(network, image)
+    _, height, width = padded_shape(network, image.shape[1:])
+    for batch, slices, recomputed in ((1, (99, 99), 0), (2, (4, 8), 1), (5, (8, 4), 3)):
+        layout = Layout((batch, height, width), steps_of(network, height, slices), recomputed, 0)
+        assert_same(streamed(network, image, layout)[1], expected)
+
+
+@pytest.mark.parametrize("tile", [(28, 16, 32), (8, 32, 12), (12, 8, 24), (20, 12, 12)])
+@torch.inference_mode()
+def test_tiles_with_their_receptive_field_equal_the_single_pass(tile):
+    network = random_network("unet_3d", norm="batch", pooling=((2, 2, 2), (2, 2, 2)))
+    image = random_image(25, 30, 21)
+    assert_same(streamed(network, image, Layout(tile, (8, 4, 4), 1, 0))[1], single_pass(network, image))
+
+
+@torch.inference_mode()
+def test_tiles_of_slices_equal_the_single_pass():
+    network = random_network("unet_2d", norm="none", pooling=((2, 2), (2, 2)), padding="same")
+    image = random_image(3, 70, 90)
+    assert_same(streamed(network, image, Layout((2, 32, 24), (16, 8, 8), 0, 0))[1], single_pass(network, image))
+
+
+@pytest.mark.parametrize("first_slice", [1, 17, 36])
+@torch.inference_mode()
+def test_streaming_goes_on_from_any_slice(first_slice):
+    network = random_network("attention_unet", norm="batch", pooling=((2, 2, 2), (1, 2, 2)), dimensions=3)
+    image = random_image(37, 17, 11)
+    layout = Layout((16, 20, 12), (4, 4, 4), 1, 0)
+    start, probabilities = streamed(network, image, layout, first_slice=first_slice)
+    assert first_slice - 2 < start <= first_slice
+    assert_same(probabilities, single_pass(network, image)[:, start:])
+
+
+def test_a_map_is_made_once_in_order_and_dropped_behind_its_slowest_reader():
+    made: list[tuple[int, int]] = []
+    alive: list[int] = []
+
+    def make(start, stop):
+        made.append((start, stop))
+        return torch.arange(start, stop).reshape(1, 1, -1)
+
+    numbers = Map(make, 10, 4, readers=2, storage=CPU)
+    for reader, start, stop in ((0, 0, 3), (0, 2, 7), (1, 0, 5), (0, 6, 10), (1, 4, 9), (1, 8, 10)):
+        assert numbers.read(start, stop, reader=reader).flatten().tolist() == list(range(start, stop))
+        alive.append(sum(piece.shape[2] for _, piece in numbers._pieces))
+    assert made == [(0, 4), (4, 8), (8, 10)]
+    assert alive == [4, 8, 8, 10, 6, 6]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from .devices import Device, DeviceChoice, available_devices, choose_device
 from .interrupt import interruptible
 from .memory import is_out_of_memory
-from .predict import predict, predict_labels
+from .predict import CHANNELS_LAST, predict, predict_labels
 from .segment import Segmentation, segment, segment_prepared
 
 __all__ = [
+    "CHANNELS_LAST",
     "Device",
     "DeviceChoice",
     "Segmentation",

@@ -211,9 +211,8 @@ class _Costs:
         stored = 0 if self.attempt.offload else self._stored_floats(steps, recomputed)
         largest = max(self._working_floats(level, step) for level, step in enumerate(steps))
         slab = 4 * self.network.classes * steps[0] * self.areas[0]  # logits, probabilities and their temporaries
-        image = self.inputs[0] * self.lengths[0] * self.areas[0]
         whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
-        return estimated_bytes(stored + largest + slab + image + whole)
+        return estimated_bytes(stored + largest + slab + whole)
 
     def _working_floats(self, level: int, step: int) -> int:
         """Encoder: input, convolved, normalised. Decoder: skip, up-convolved, joined, convolved, normalised."""
@@ -245,6 +244,5 @@ class _Costs:
             if kept and level < self.bottom:
                 total += self.areas[level] * self.channels[level] * min(length, window)
                 window = 2 * step + 2 * radius
-            if level:
-                total += self.areas[level] * self.inputs[level] * min(length, window)
+            total += self.areas[level] * self.inputs[level] * min(length, window)
         return total

@@ -58,18 +58,20 @@ def default_budget(device: torch.device) -> int:
     return min(free // 2, CPU_BYTES) if device.type == "cpu" else int(0.8 * free)
 
 
-def ladder(first: Attempt, needed_bytes: int, *, allow_cpu: bool) -> Iterator[Attempt]:
-    """``first``, then what to try in turn when it, which needed ``needed_bytes``, was too much.
+def ladder(first: Attempt, *, needed_bytes: int, least_bytes: int, allow_cpu: bool) -> Iterator[Attempt]:
+    """What to try in turn when ``first`` was too much (docs/faults.md §2).
 
-    Smaller slabs, maps kept in main memory, still smaller slabs and chunks, 16 bit, the CPU: docs/faults.md §2.
+    Smaller slabs, maps kept in main memory, still smaller slabs and chunks, 16 bit, the CPU. Budgets fall from
+    ``needed_bytes``, what the first attempt took, to ``least_bytes``, what the smallest pieces take.
     """
-    yield first
     accelerated = first.device.type != "cpu"
-    yield Attempt(first.device, needed_bytes // 2)
-    for share in (2, 4, 8, 16):
-        yield Attempt(first.device, needed_bytes // share, offload=accelerated)
+    budgets = [least_bytes + (needed_bytes - least_bytes) // share for share in (2, 4, 8, 16)] + [least_bytes]
+    budgets = [min(each, first.budget_bytes) for each in budgets]
+    yield Attempt(first.device, budgets[0])
+    for budget in budgets:
+        yield Attempt(first.device, budget, offload=accelerated)
     if first.device.type == "cuda":
-        yield Attempt(first.device, needed_bytes // 16, offload=True, half=True)
+        yield Attempt(first.device, budgets[-1], offload=True, half=True)
     if accelerated and allow_cpu:
         cpu = torch.device("cpu")
         yield Attempt(cpu, default_budget(cpu))

@@ -49,7 +49,7 @@ def predict(
         device: slabs come on it, unless memory ran out there.
         memory_bytes: for everything on the device but the network; None: ``default_budget``.
         allow_cpu: whether to go on on the CPU when the device's memory does not suffice.
-        progress: is told the share of the work that is done, 0 … 1.
+        progress: is told the share of the work that is done, 0 … 1; less than before where memory ran out.
         check_cancel: is called before each layer; what it raises ends the prediction.
         note: is told, in a sentence, when memory ran out and how the work goes on.
 
@@ -64,23 +64,15 @@ def predict(
     engine = copy.deepcopy(network).eval()
     shape = (image.shape[1], image.shape[2], image.shape[3])
     first = Attempt(device, default_budget(device) if memory_bytes is None else memory_bytes)
-    needed_bytes = _needed_bytes(engine, shape, first, patch_size)
-    refusal: MemoryLimitError | None = None
     done = 0
-    for attempt in ladder(first, needed_bytes, allow_cpu=allow_cpu):
-        try:
-            plan = _plan(engine, shape, attempt, patch_size)
-        except MemoryLimitError as error:
-            refusal = refusal or error
-            continue
+    for attempt, plan in _attempts(engine, shape, first, patch_size, allow_cpu=allow_cpu):
         if attempt is not first:
             note(f"Memory did not suffice; continued {attempt}")
-        engine = engine.to(attempt.device, memory_format=CHANNELS_LAST[network.dimensions])  # type: ignore[call-overload]
+        report = partial(_rest, progress, done / shape[0])
         try:
+            engine = engine.to(attempt.device, memory_format=CHANNELS_LAST[network.dimensions])  # type: ignore[call-overload]
             with interruptible(engine, check_cancel):
-                for start, logits in _run(
-                    engine, image, plan, attempt, done, partial(_rest, progress, done / shape[0])
-                ):
+                for start, logits in _run(engine, image, plan, attempt, done, report):
                     stop = start + logits.shape[1]
                     if stop > done:
                         yield done, logits[:, done - start :].float().softmax(0)
@@ -89,10 +81,8 @@ def predict(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        refusal = too_little_memory(attempt, plan.needed_bytes)
         if attempt.device.type == "cuda":
             torch.cuda.empty_cache()
-    raise refusal or too_little_memory(first, needed_bytes)
 
 
 def predict_labels(
@@ -111,12 +101,15 @@ def predict_labels(
 
 def least_bytes(network: UNet, shape: Shape, *, patch_size: Shape, device: torch.device) -> int:
     """The least memory, network included, in which an image of ``shape`` (d, h, w) can be predicted on ``device``."""
-    attempt = Attempt(device, 0)
     network = copy.deepcopy(network).eval()
     weights: int = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    return weights + _least_bytes(network, shape, Attempt(device, 0), patch_size)
+
+
+def _least_bytes(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> int:
     if _is_streamed(network):
-        return weights + least_layout_bytes(network, shape, attempt)
-    return weights + least_tile_bytes(network, shape, attempt, patch_size=patch_size)
+        return least_layout_bytes(network, shape, attempt)
+    return least_tile_bytes(network, shape, attempt, patch_size=patch_size)
 
 
 def _is_streamed(network: UNet) -> bool:
@@ -129,12 +122,31 @@ def _plan(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> L
     return plan_tiles(network, shape, attempt, patch_size=patch_size)
 
 
-def _needed_bytes(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> int:
-    """What the first attempt takes; its whole budget where that does not suffice."""
-    try:
-        return _plan(network, shape, attempt, patch_size).needed_bytes
-    except MemoryLimitError:
-        return attempt.budget_bytes
+def _attempts(
+    network: UNet, shape: Shape, first: Attempt, patch_size: Shape, *, allow_cpu: bool
+) -> Iterator[tuple[Attempt, Layout | TilePlan]]:
+    """``first``, then the rungs of the ladder that change anything, each with how the image is cut.
+
+    Raises ``MemoryLimitError`` where there is none left.
+    """
+    least = _least_bytes(network, shape, first, patch_size)
+    needed_bytes = first.budget_bytes
+    tried = set()
+    if least <= first.budget_bytes:
+        plan = _plan(network, shape, first, patch_size)
+        needed_bytes = plan.needed_bytes
+        tried.add((plan, first.device, first.offload, first.half))
+        yield first, plan
+    for attempt in ladder(first, needed_bytes=needed_bytes, least_bytes=least, allow_cpu=allow_cpu):
+        try:
+            plan = _plan(network, shape, attempt, patch_size)
+        except MemoryLimitError:
+            continue
+        rung = (plan, attempt.device, attempt.offload, attempt.half)
+        if rung not in tried:
+            tried.add(rung)
+            yield attempt, plan
+    raise too_little_memory(first, least)
 
 
 def _run(

@@ -68,15 +68,19 @@ class Map:
 
 
 class LevelPass:
-    """One pass of a network over one chunk (N, C, *s), whose sizes are multiples of the size multiple.
+    """One pass of a network over one image (N, C, *s), whose sizes are multiples of the size multiple.
 
-    ``advance`` is told the share of the pass that each step has done.
+    Args:
+        read: gives the image's slices [start, stop) along the first axis, of ``length`` in all.
+        storage: where maps wait between levels.
+        advance: is told the share of the pass that each step has done.
     """
 
     def __init__(
         self,
         network: UNet,
-        chunk: Tensor,
+        read: Callable[[int, int], Tensor],
+        length: int,
         layout: Layout,
         *,
         storage: torch.device,
@@ -88,23 +92,22 @@ class LevelPass:
         self._advance = advance
         self._step = layout.steps[0]
         self._pools: list[int] = [pooling[0] for pooling in network.pooling]
-        self._lengths = [chunk.shape[2] // size for size in itertools.accumulate([1, *self._pools], int.__mul__)]
+        self._lengths = [length // size for size in itertools.accumulate([1, *self._pools], int.__mul__)]
         self._shares = _shares_of_work(network, self._lengths)
         bottom = len(self._pools)
-        self._inputs = [Map(partial(_slices, chunk), chunk.shape[2], chunk.shape[2], readers=2, storage=chunk.device)]
+        self._inputs: list[Map] = []
         self._features: dict[int, Map] = {}
         self._decoded: dict[int, Map] = {}
-        for level, (length, step) in enumerate(zip(self._lengths, layout.steps, strict=True)):
+        for level, (slices, step) in enumerate(zip(self._lengths, layout.steps, strict=True)):
             kept = level >= layout.recomputed or level == bottom
-            if level:
-                pooled = max(1, layout.steps[level - 1] // self._pools[level - 1])
-                make = partial(self._pool, level - 1)
-                self._inputs.append(Map(make, length, pooled, readers=1 if kept else 2, storage=storage))
+            make = partial(self._pool, level - 1) if level else read
+            pooled = layout.steps[level - 1] // self._pools[level - 1] if level else step
+            self._inputs.append(Map(make, slices, max(1, pooled), readers=1 if kept else 2, storage=storage))
             if kept:
                 encode = partial(self._encode, level)
                 readers = 1 if level == bottom else 2
-                self._features[level] = Map(encode, length, step, readers=readers, storage=storage)
-            self._decoded[level] = Map(partial(self._decode, level), length, step, readers=1, storage=storage)
+                self._features[level] = Map(encode, slices, step, readers=readers, storage=storage)
+            self._decoded[level] = Map(partial(self._decode, level), slices, step, readers=1, storage=storage)
         self._decoded[bottom] = self._features[bottom]
 
     def logits(self) -> Iterator[Slab]:
@@ -124,7 +127,7 @@ class LevelPass:
         features = self._compute(self._network.encoders[level], self._inputs[level].read(first, last, reader=reader))
         if reader == 0:
             self._advance((stop - start) * self._shares[level])
-        return _slices(features, start - first, stop - first)
+        return features[:, :, start - first : stop - first]
 
     def _read_features(self, level: int, start: int, stop: int, reader: int) -> Tensor:
         if level in self._features:
@@ -144,7 +147,7 @@ class LevelPass:
         skip = self._read_features(level, first, last, reader=1)
         decoded = self._compute(partial(self._network.decode, level), skip, deeper)
         self._advance((stop - start) * 2 * self._shares[level])
-        return _slices(decoded, start - first, stop - first)
+        return decoded[:, :, start - first : stop - first]
 
 
 def _shares_of_work(network: UNet, lengths: Sequence[int]) -> list[float]:
@@ -154,10 +157,6 @@ def _shares_of_work(network: UNet, lengths: Sequence[int]) -> list[float]:
     parts = [1] + [3] * len(network.pooling)
     total = sum(part * cost * length for part, cost, length in zip(reversed(parts), slices, lengths, strict=True))
     return [cost / total for cost in slices]
-
-
-def _slices(tensor: Tensor, start: int, stop: int) -> Tensor:
-    return tensor[:, :, start:stop]
 
 
 def stream(
@@ -222,14 +221,19 @@ def _stream_tile(
         (max(0, cut.start - halo[axis]), min(padded[axis], align_up(cut.stop, multiple[axis]) + halo[axis]))
         for axis, cut in enumerate(tile)
     ]
-    chunk = _padded_box(image, box)
     flat = network.dimensions == 2
-    chunk = chunk.transpose(0, 1) if flat else chunk[None]
-    level_pass = LevelPass(network, chunk, layout, storage=storage, compute=compute, advance=advance)
+    along = 1 if flat else 0
+    begin, end = box[along]
+
+    def read(start: int, stop: int) -> Tensor:
+        slab = _padded_box(image, [*box[:along], (begin + start, begin + stop), *box[along + 1 :]])
+        return slab.transpose(0, 1) if flat else slab[None]
+
+    level_pass = LevelPass(network, read, end - begin, layout, storage=storage, compute=compute, advance=advance)
     for start, logits in level_pass.logits():
         block = logits.transpose(0, 1) if flat else logits[0]
         origin = [first for first, _ in box]
-        origin[1 if flat else 0] += start
+        origin[along] += start
         place = tuple(
             slice(max(cut.start, first), min(cut.stop, first + size))
             for cut, first, size in zip(tile, origin, block.shape[1:], strict=True)
@@ -243,7 +247,9 @@ def _padded_box(image: Tensor, box: Sequence[tuple[int, int]]) -> Tensor:
     """The part of an image (C, d, h, w) in ``box``, which may reach beyond the far edges: these are repeated."""
     inside, pad = image, list[int]()
     for axis, (first, last) in enumerate(box, start=1):
-        size = image.shape[axis]
-        inside = inside.narrow(axis, first, min(last, size) - first)
-        pad = [0, max(0, last - size), *pad]
+        edge = image.shape[axis]
+        begin = min(first, edge - 1)  # the box may lie beyond the edge altogether
+        end = max(begin + 1, min(last, edge))
+        inside = inside.narrow(axis, begin, end - begin)
+        pad = [0, last - first - (end - begin), *pad]
     return functional.pad(inside[None], pad, mode="replicate")[0] if any(pad) else inside
