@@ -130,7 +130,7 @@ class TrainingSettings:
     Attributes:
         loss: a name of ``losses.LOSSES``, with ``loss_arguments``.
         learning_rate: peak of AdamW's schedule: linear warm-up over ``warmup_fraction`` of the budget, then
-            cosine to 0. None: 1e-3 from scratch, 3e-4 when starting from a model.
+            cosine to 0. Retraining a compact network in half a minute learns more at 1e-3 than at 3e-4.
         clip_norm: gradients are scaled to at most this global norm.
         ema_decay: of the averaged weights, which are the ones validated and saved.
         class_weight_limits: class weights ∝ 1/√frequency are clipped to this range.
@@ -145,7 +145,7 @@ class TrainingSettings:
     iterations: int | None = None
     loss: str = "dice_cross_entropy"
     loss_arguments: Mapping[str, Any] = field(default_factory=dict)
-    learning_rate: float | None = None
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     warmup_fraction: float = 0.1
     clip_norm: float = 1.0

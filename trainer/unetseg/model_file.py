@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from . import networks
 from .config import MODEL_FORMAT_VERSION, ModelDocument, Plan
 from .errors import ModelFileError, SettingsError
+from .networks import UNet
 from .records import RecordError, dumps, from_json, loads
 from .tensor_file import TensorEntry, TensorHeader, file_sha256, read_header, read_tensors, write_tensors
 from .volume import UNLABELLED
@@ -34,7 +35,7 @@ class Model:
     """A network and what it needs to be applied; the network takes and gives float32."""
 
     document: ModelDocument
-    network: nn.Module
+    network: UNet
 
 
 def save_model(path: Path, model: Model) -> str:
@@ -72,7 +73,7 @@ def check_document(document: ModelDocument) -> None:
         raise ModelFileError(f"In a model, {rule}", received=_short(received))
 
 
-def _declared(header: TensorHeader) -> tuple[ModelDocument, nn.Module]:
+def _declared(header: TensorHeader) -> tuple[ModelDocument, UNet]:
     """The document and its network, without memory for its weights, of a header that passes every gate."""
     document = _document(header.text)
     check_document(document)
@@ -135,7 +136,7 @@ def _broken_plan_rules(plan: Plan, in_channels: int) -> Iterator[tuple[str, obje
             yield "the percentiles of a normalisation must be 0 <= lower < upper <= 100", entry
 
 
-def _empty_network(document: ModelDocument) -> nn.Module:
+def _empty_network(document: ModelDocument) -> UNet:
     """The declared network on the meta device: names, shapes and types, but no memory.
 
     ``networks.build`` checks every argument against its limits first.
@@ -143,7 +144,7 @@ def _empty_network(document: ModelDocument) -> nn.Module:
     config = document.network
     try:
         with torch.device("meta"):
-            network: nn.Module = networks.build(
+            network = networks.build(
                 config.name, in_channels=config.in_channels, classes=config.classes, **config.arguments
             )
     except (SettingsError, TypeError, ValueError) as error:

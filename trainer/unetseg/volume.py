@@ -98,9 +98,7 @@ class Geometry:
         shape = np.maximum(1, np.round(np.asarray(self.shape) * old / new)).astype(int)
         shift = (new - old) / 2 / old
         origin = self.index_to_world @ np.array([*shift, 1.0])
-        return replace(
-            self, shape=_ints(shape), spacing_mm=_floats(new), origin_mm=_floats(origin[:3])
-        )
+        return replace(self, shape=_ints(shape), spacing_mm=_floats(new), origin_mm=_floats(origin[:3]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ HEADER = CheckpointHeader(
 def state(seed: int) -> TrainingState:
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
-    made = TrainingState(net, settings=SETTINGS, learning_rate=0.1)
+    made = TrainingState(net, settings=SETTINGS)
     net(torch.randn(2, 1, 3, 3)).square().mean().backward()
     made.optimiser.step()
     made.counters = Counters(iteration=4, seconds=2.5, best_score=0.75, best_dice=(0.75, None), validations_done=1)

@@ -32,9 +32,10 @@ class Batches:
         return Batch(image=image, target=target, weight=torch.ones(2, 4, 4))
 
 
-def make(settings, *, validate=None, batches=None, control=None, learning_rate=0.1):
+def make(settings, *, validate=None, batches=None, control=None):
+    settings = replace(settings, learning_rate=0.1)
     torch.manual_seed(0)
-    state = TrainingState(nn.Conv2d(1, 2, 1), settings=settings, learning_rate=learning_rate)
+    state = TrainingState(nn.Conv2d(1, 2, 1), settings=settings)
     told, logged, written = [], [], []
     tools = Tools(
         batches=batches or Batches(),
@@ -49,7 +50,6 @@ def make(settings, *, validate=None, batches=None, control=None, learning_rate=0
         state,
         tools,
         settings=settings,
-        learning_rate=learning_rate,
         precision=torch.float32,
         freeze_statistics=False,
     )

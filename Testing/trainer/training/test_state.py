@@ -14,7 +14,7 @@ def one_weight(value: float) -> nn.Module:
 def test_average_follows_the_warmed_up_decay():
     # decay(t) = min(0.5, (1 + t)/(10 + t)): 1/10 at t = 0, then 2/11 at t = 1.
     net = one_weight(0.0)
-    state = TrainingState(net, settings=TrainingSettings(iterations=9, ema_decay=0.5), learning_rate=1.0)
+    state = TrainingState(net, settings=TrainingSettings(iterations=9, ema_decay=0.5))
     nn.init.constant_(net.weight, 1.0)
     state.update_average()
     assert torch.isclose(state.average["weight"], torch.tensor(0.9)).all()
@@ -26,7 +26,7 @@ def test_average_follows_the_warmed_up_decay():
 
 def test_average_is_capped_at_the_configured_decay():
     net = one_weight(0.0)
-    state = TrainingState(net, settings=TrainingSettings(iterations=9, ema_decay=0.5), learning_rate=1.0)
+    state = TrainingState(net, settings=TrainingSettings(iterations=9, ema_decay=0.5))
     state.counters = Counters(iteration=1000)
     nn.init.constant_(net.weight, 1.0)
     state.update_average()
@@ -36,7 +36,7 @@ def test_average_is_capped_at_the_configured_decay():
 def trained_state(*, steps: int) -> TrainingState:
     torch.manual_seed(3)
     net = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3))
-    state = TrainingState(net, settings=TrainingSettings(iterations=9), learning_rate=0.1)
+    state = TrainingState(net, settings=TrainingSettings(iterations=9))
     for _ in range(steps):
         state.optimiser.zero_grad()
         net(torch.randn(2, 1, 3, 3)).square().mean().backward()

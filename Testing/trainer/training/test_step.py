@@ -48,7 +48,7 @@ def unchanged(state, before):
 def test_first_adamw_step_moves_each_weight_by_the_learning_rate_after_decay():
     # AdamW: w ← w(1 - lr·λ) - lr·m̂/(√v̂ + ε); at the first step m̂/√v̂ = sign(gradient).
     net = nn.Conv2d(1, 2, 1, bias=False)
-    state = TrainingState(net, settings=SETTINGS, learning_rate=0.5)
+    state = TrainingState(net, settings=SETTINGS)
     before = net.weight.detach().clone()
     result = run(state, batch())
     assert result.finite
@@ -60,12 +60,12 @@ def test_the_reported_loss_is_that_before_the_step():
     net = nn.Conv2d(1, 2, 1)
     nn.init.zeros_(net.weight)
     nn.init.zeros_(net.bias)
-    result = run(TrainingState(net, settings=SETTINGS, learning_rate=0.5), batch(), loss=DiceCrossEntropy())
+    result = run(TrainingState(net, settings=SETTINGS), batch(), loss=DiceCrossEntropy())
     assert result.loss == pytest.approx({"cross_entropy": 0.6931472, "dice": 0.5})
 
 
 def test_a_batch_without_labels_changes_nothing_not_even_by_weight_decay():
-    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    state = TrainingState(network(), settings=SETTINGS)
     run(state, batch())  # so that there is momentum that could move the weights
     before = copied(state.tensors())
     result = run(state, batch(weight=0.0))
@@ -76,7 +76,7 @@ def test_a_batch_without_labels_changes_nothing_not_even_by_weight_decay():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_skips_the_step_and_restores_running_statistics(value):
-    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    state = TrainingState(network(), settings=SETTINGS)
     before = copied(state.tensors())
     assert not run(state, batch(value=value)).finite
     assert unchanged(state, before)
@@ -86,7 +86,7 @@ def test_a_gradient_that_is_not_finite_skips_the_step():
     def infinite_slope(logits, target, weight):
         return (logits[0, 0, 0, 0] - logits[0, 0, 0, 0].detach()).abs().sqrt()
 
-    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    state = TrainingState(network(), settings=SETTINGS)
     before = copied(state.tensors())
     assert not run(state, batch(), loss=Only(infinite_slope)).finite
     assert unchanged(state, before)
@@ -96,7 +96,7 @@ def test_an_interrupted_step_leaves_the_state_between_two_steps():
     def cancelled(logits, target, weight):
         raise KeyboardInterrupt
 
-    state = TrainingState(network(), settings=SETTINGS, learning_rate=0.5)
+    state = TrainingState(network(), settings=SETTINGS)
     before = copied(state.tensors())
     with pytest.raises(KeyboardInterrupt):
         run(state, batch(), loss=Only(cancelled))
@@ -105,7 +105,7 @@ def test_an_interrupted_step_leaves_the_state_between_two_steps():
 
 def test_frozen_statistics_stay_while_scale_and_shift_learn():
     net = network()
-    state = TrainingState(net, settings=SETTINGS, learning_rate=0.5)
+    state = TrainingState(net, settings=SETTINGS)
     before = copied(net.state_dict())
     run(state, batch(), freeze_statistics=True)
     assert torch.equal(net[1].running_mean, before["1.running_mean"])

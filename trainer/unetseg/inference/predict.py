@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ImageError, MemoryLimitError
 from ..networks import UNet
@@ -86,7 +85,7 @@ def predict(
 
 
 def predict_labels(
-    network: nn.Module,
+    network: UNet,
     image: Tensor,
     *,
     patch_size: Shape,
@@ -95,7 +94,7 @@ def predict_labels(
 ) -> LabelArray:
     """The most probable class (d, h, w) of a prepared image (C, d, h, w); ``device``: None is the network's own."""
     device = device or next(network.parameters()).device
-    slabs = predict(cast(UNet, network), image, patch_size=patch_size, device=device, check_cancel=check_cancel)
+    slabs = predict(network, image, patch_size=patch_size, device=device, check_cancel=check_cancel)
     return np.concatenate([slab.argmax(0).to("cpu", torch.uint8).numpy() for _, slab in slabs])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..errors import SettingsError
 from ..model_file import Model
-from ..networks import UNet
 from ..preprocessing import Prepared, preprocess
 from ..volume import LabelArray, LabelMap, Volume
 from .devices import GIB, choose_device
@@ -92,7 +90,7 @@ def segment_prepared(
     """
     if memory_gb is not None and not memory_gb > 0:
         raise SettingsError("The memory limit must be positive", received=f"{memory_gb} GB")
-    network = cast(UNet, model.network)
+    network = model.network
     patch_size = model.document.plan.patch_size
     shape = prepared.geometry.shape
     needed_bytes = least_bytes(network, shape, patch_size=patch_size, device=torch.device("cpu"))

@@ -46,7 +46,6 @@ class TrainingLoop:
     """Trains ``state`` in place.
 
     Args:
-        learning_rate: the schedule's peak.
         precision: of the convolutions (autocast); losses are always float32.
         freeze_statistics: batch norm keeps its running statistics, as retraining wants it.
     """
@@ -57,14 +56,12 @@ class TrainingLoop:
         tools: Tools,
         *,
         settings: TrainingSettings,
-        learning_rate: float,
         precision: torch.dtype,
         freeze_statistics: bool,
     ) -> None:
         self.state = state
         self.tools = tools
         self.settings = settings
-        self.learning_rate = learning_rate
         self.precision = precision
         self.freeze_statistics = freeze_statistics
         # Monotonic, so that a changed wall clock or daylight saving does not end a training.
@@ -121,7 +118,7 @@ class TrainingLoop:
 
     def _learning_rate(self) -> float:
         factor = learning_rate_factor(self.fraction, warmup_fraction=self.settings.warmup_fraction)
-        return self.learning_rate * self.state.counters.learning_rate_scale * factor
+        return self.settings.learning_rate * self.state.counters.learning_rate_scale * factor
 
     def _accept(self, result: StepResult) -> None:
         """Against NaN: skip the step; after several in a row go back to good weights, slower and in float32."""

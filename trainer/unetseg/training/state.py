@@ -44,11 +44,11 @@ class TrainingState:
     Buffers (running statistics of batch norm) are averaged like weights.
     """
 
-    def __init__(self, network: nn.Module, *, settings: TrainingSettings, learning_rate: float) -> None:
+    def __init__(self, network: nn.Module, *, settings: TrainingSettings) -> None:
         self.network = network
         self.counters = Counters()
         self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, foreach=False
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False
         )
         self.average: Tensors = copied(network.state_dict())
         self.best: Tensors | None = None

@@ -6,7 +6,6 @@ import copy
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 
@@ -32,9 +31,6 @@ from .state import Counters, Tensors, TrainingState
 from .validation import validator
 
 Validate = Callable[[Tensors], Dice]
-
-LEARNING_RATE_FROM_SCRATCH = 1e-3
-LEARNING_RATE_FROM_MODEL = 3e-4  # docs/retraining.md §3.9, compact networks
 
 
 def train(request: TrainingRequest, *, control: Control, report: Report) -> TrainingResult:
@@ -132,7 +128,7 @@ def _build(config: NetworkConfig) -> UNet:
 
 def _initial_network(request: TrainingRequest, config: NetworkConfig, device: torch.device) -> UNet:
     torch.manual_seed(request.settings.seed)
-    network = _build(config) if request.start is None else cast(UNet, copy.deepcopy(request.start.network))
+    network = _build(config) if request.start is None else copy.deepcopy(request.start.network)
     return network.to(device, memory_format=CHANNELS_LAST[network.dimensions])  # type: ignore[call-overload,no-any-return]
 
 
@@ -148,10 +144,7 @@ def _run(
     """The loop with its tools; afterwards ``network`` holds the weights to be saved."""
     settings, plan, classes = request.settings, blueprint.plan, len(request.labels)
     weights = class_weights(class_counts(cases.trained, classes), settings.class_weight_limits).tolist()
-    learning_rate = settings.learning_rate or (
-        LEARNING_RATE_FROM_MODEL if request.start else LEARNING_RATE_FROM_SCRATCH
-    )
-    state = TrainingState(network, settings=settings, learning_rate=learning_rate)
+    state = TrainingState(network, settings=settings)
     header = CheckpointHeader(
         network=blueprint.network,
         plan=plan,
@@ -187,7 +180,6 @@ def _run(
                 control=control,
             ),
             settings=settings,
-            learning_rate=learning_rate,
             precision=training_precision(settings.precision, next(network.parameters()).device),
             freeze_statistics=request.start is not None,
         )
