@@ -17,6 +17,8 @@ from torch.nn import functional
 from ..errors import DeviceError
 
 GIB = 2**30
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells the limits of a container (version 2)."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _host_memory() -> tuple[int, int]:
     """Total and free bytes of main memory that this process may use; the limits of a container count."""
     readers: dict[str, Callable[[], tuple[int, int]]] = {"linux": _linux_memory, "win32": _windows_memory}
     total, free = readers.get(sys.platform, _posix_memory)()
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
     if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
         total = min(total, int(text))
         free = min(free, int(text) - int(used.read_text()))

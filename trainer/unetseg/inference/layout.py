@@ -14,7 +14,7 @@ from ..volume import Shape
 from .memory import Attempt, too_little_memory
 
 FLOAT_BYTES = 4
-OVERHEAD_BYTES = 64 * 2**20
+OVERHEAD_BYTES = 128 * 2**20
 CPU_LAYER_FLOP = 2e11
 """One layer of a slab on two CPU cores then takes about a second, the longest that cancelling should wait."""
 CPU_PASS_PIXELS = 2**20
@@ -223,17 +223,23 @@ class _Costs:
         decoder = (step + self._halo(level)) * (4 * c + 2 * self.channels[level + 1])
         return self.areas[level] * max(encoder, decoder)
 
+    def _with_halos(self, slices: int, level: int, step: int) -> int:
+        """Slices in memory for so many of use: each slab keeps the halo that it was computed with."""
+        if step == self.lengths[level]:
+            return slices
+        halo = 2 * self.network.encoder_radius if level == self.bottom else self._halo(level)
+        return slices + align_up(slices, step) // step * halo
+
     def _stored_floats(self, steps: tuple[int, ...], recomputed: int) -> int:
         """Maps that wait between levels: never more slices than from the decoder's place to the encoder's."""
         radius = self.network.encoder_radius
         total, ahead = 0, 0
         for level in range(self.bottom, -1, -1):
             length, step = self.lengths[level], steps[level]
-            waiting = step  # decoded slices, until the level above has read them
-            if level:
+            if level:  # decoded slices, until the level above has read them
                 pool = self.pools[level - 1]
-                waiting += (steps[level - 1] + self._halo(level - 1)) // pool + 1
-                total += self.areas[level] * self.channels[level] * min(length, waiting)
+                waiting = step + (steps[level - 1] + self._halo(level - 1)) // pool + 1
+                total += self.areas[level] * self.channels[level] * self._with_halos(min(length, waiting), level, step)
             if level == self.bottom:
                 ahead = step + radius
                 window = step + 2 * radius
@@ -242,7 +248,7 @@ class _Costs:
                 window = ahead + step + self._halo(level)
             kept = level >= recomputed or level == self.bottom
             if kept and level < self.bottom:
-                total += self.areas[level] * self.channels[level] * min(length, window)
+                total += self.areas[level] * self.channels[level] * self._with_halos(min(length, window), level, step)
                 window = 2 * step + 2 * radius
             total += self.areas[level] * self.inputs[level] * min(length, window)
         return total

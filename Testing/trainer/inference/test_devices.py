@@ -1,0 +1,86 @@
+"""Which device is chosen, and what is said about it; accelerators are made up where there are none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unetseg.errors import DeviceError
+from unetseg.inference import available_devices, choose_device, devices
+from unetseg.inference.devices import GIB, Device
+
+
+def test_the_cpu_is_always_there_and_last():
+    cpu = available_devices()[-1]
+    assert cpu.name == "cpu"
+    assert 0 < cpu.free_bytes <= cpu.total_bytes
+    assert "threads" in cpu.description
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with two GPUs, the first nearly full, and 8 GB of main memory."""
+    monkeypatch.setattr(
+        devices,
+        "_cuda",
+        lambda: (Device("cuda:0", "Full", 24 * GIB, GIB), Device("cuda:1", "Free", 24 * GIB, 20 * GIB)),
+    )
+    monkeypatch.setattr(devices, "_xpu", tuple)
+    monkeypatch.setattr(devices, "_mps", tuple)
+    monkeypatch.setattr(devices, "_host_memory", lambda: (16 * GIB, 8 * GIB))
+    broken: set[str] = set()
+    monkeypatch.setattr(devices, "_computes_correctly", lambda name: name not in broken)
+    return broken
+
+
+def test_auto_takes_the_first_with_enough_memory_and_says_why(machine):
+    choice = choose_device("auto", needed_bytes=2 * GIB)
+    assert choice.device == torch.device("cuda:1")
+    assert choice.reason == (
+        "cuda:1 (Free): the fastest device with enough free memory; cuda:0 has only 1.0 GB free of the 2.0 GB needed"
+    )
+    assert choose_device(needed_bytes=GIB // 2).device == torch.device("cuda:0")
+
+
+def test_auto_passes_over_what_computes_wrongly(machine):
+    machine.update({"cuda:0", "cuda:1"})
+    choice = choose_device()
+    assert choice.device == torch.device("cpu")
+    assert "the only device left; cuda:0 does not compute correctly; cuda:1 does not compute correctly" in choice.reason
+
+
+def test_auto_falls_back_to_the_cpu_where_nothing_else_is_large_enough(machine):
+    choice = choose_device(needed_bytes=100 * GIB)
+    assert choice.device == torch.device("cpu")
+    assert "cuda:1 has only 20.0 GB free of the 100.0 GB needed" in choice.reason
+
+
+def test_a_kind_means_the_first_of_it(machine):
+    assert choose_device("cuda").device == torch.device("cuda:0")
+    assert choose_device("cuda:1").reason == "cuda:1 (Free), as requested"
+
+
+@pytest.mark.parametrize("name", ["cuda:7", "gpu", "mps", ""])
+def test_a_missing_device_is_refused_with_the_list(machine, name):
+    with pytest.raises(DeviceError, match=r"Choose auto, cuda:0, cuda:1, cpu"):
+        choose_device(name)
+
+
+def test_a_device_that_computes_wrongly_is_refused(machine):
+    machine.add("cuda:0")
+    with pytest.raises(DeviceError, match=r"does not compute correctly.*Choose cpu"):
+        choose_device("cuda")
+
+
+def test_the_check_of_a_device_compares_with_the_cpu():
+    assert devices._computes_correctly("cpu")
+    assert not devices._computes_correctly("meta")  # has no values at all
+
+
+def test_limits_of_a_container_count(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text(f"{2 * GIB}\n")
+    (tmp_path / "memory.current").write_text(f"{GIB // 2}\n")
+    monkeypatch.setattr(devices, "CGROUP", tmp_path)
+    total, free = devices._host_memory()
+    assert total == 2 * GIB
+    assert free <= 1.5 * GIB
