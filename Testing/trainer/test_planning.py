@@ -191,6 +191,12 @@ def test_the_patch_is_no_larger_than_the_image_rounded_up_nor_than_the_memory() 
     assert make_plan(tiny, dimensions=3, modality="CT", memory_bytes=10**12).plan.patch_size == (12, 20, 10)
 
 
+@pytest.mark.parametrize(("shape", "dimensions"), [((1, 80, 700), 2), ((4, 640, 640), 3)])
+def test_no_patch_is_longer_than_a_model_may_have(shape: Shape, dimensions: int) -> None:
+    found = make_plan(print_of((shape, (5.0, 1.0, 1.0))), dimensions=dimensions, modality="MR", memory_bytes=2**36)
+    assert max(found.plan.patch_size) == 512
+
+
 def test_memory_that_holds_no_patch_is_an_error() -> None:
     with pytest.raises(MemoryLimitError, match=r"Received: 1000000 bytes, needed \d+"):
         make_plan(print_of(((99, 99, 99), (1.0, 1.0, 1.0))), dimensions=3, modality="MR", memory_bytes=10**6)

@@ -13,6 +13,9 @@ from .volume import Shape, Vector
 
 MODEL_FORMAT_VERSION = 1
 
+MAX_PATCH_LENGTH = 512
+"""Voxels along any axis of a plan's patch; a model with more is refused."""
+
 Modality = Literal["CT", "MR", "microscopy", "ultrasound"]
 Scheme = Literal["ct", "zscore", "percentile"]
 Orientation = Literal["canonical", "thickest_first"]

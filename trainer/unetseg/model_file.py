@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import networks
-from .config import MODEL_FORMAT_VERSION, ModelDocument, Plan
+from .config import MAX_PATCH_LENGTH, MODEL_FORMAT_VERSION, ModelDocument, Plan
 from .errors import ModelFileError, SettingsError
 from .networks import UNet
 from .records import RecordError, dumps, from_json, loads
@@ -27,7 +27,6 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_CLASSES = UNLABELLED
-MAX_PATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +120,8 @@ def _broken_plan_rules(plan: Plan, in_channels: int) -> Iterator[tuple[str, obje
     depth_mm, *plane_mm = plan.spacing_mm
     if min(plane_mm) <= 0 or depth_mm < 0 or (depth_mm == 0 and plan.dimensions == 3):
         yield "the spacing must be positive (0 along D is for 2D networks)", plan.spacing_mm
-    if not all(1 <= size <= MAX_PATCH for size in plan.patch_size):
-        yield f"the patch size must be 1 to {MAX_PATCH} along each axis", plan.patch_size
+    if not all(1 <= size <= MAX_PATCH_LENGTH for size in plan.patch_size):
+        yield f"the patch size must be 1 to {MAX_PATCH_LENGTH} along each axis", plan.patch_size
     if plan.dimensions == 2 and plan.patch_size[0] != 1:
         yield "the patch of a 2D network must be one slice", plan.patch_size
     if plan.batch_size < 1:

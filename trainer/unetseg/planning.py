@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import Modality, Normalisation, Orientation, Plan
+from .config import MAX_PATCH_LENGTH, Modality, Normalisation, Orientation, Plan
 from .errors import ImageError, MemoryLimitError, SettingsError, TrainingDataError, unknown_name
 from .preprocessing import Reorientation, sample_voxels, thickest_axis
 from .volume import UNLABELLED, FloatArray, LabelMap, Shape, Vector, Volume
@@ -132,7 +132,7 @@ def make_plan(
 
     Spacing: the median of the cases along each axis; of anisotropic cases the 10th percentile along the slice axis,
     but no finer than within the slices (nnU-Net). 2D: as acquired along D, the median in plane. Patch: the median
-    image rounded up to the total pooling, cut along its longest side (mm) until it fits.
+    image rounded up to the total pooling, at most 512 along each axis, cut along its longest side (mm) until it fits.
 
     Args:
         dimensions: 2 or 3, of the network.
@@ -235,7 +235,7 @@ def _patch_size(
     if memory_bytes is not None:
         limit = min(MAX_PATCH_VOXELS[dimensions], memory_bytes // (BYTES_PER_VOXEL * MIN_BATCH[dimensions]))
     multiples = [math.prod(level[axis] for level in pooling) for axis in range(3)]
-    patch = [math.ceil(size / multiple) * multiple for size, multiple in zip(shape, multiples, strict=True)]
+    patch = [min(-(-n // m), MAX_PATCH_LENGTH // m) * m for n, m in zip(shape, multiples, strict=True)]
     while math.prod(patch) > limit:
         longer = [axis for axis in range(3) if patch[axis] > SMALLEST_POOLED * multiples[axis]]
         if not longer:
