@@ -191,6 +191,14 @@ def test_the_patch_is_no_larger_than_the_image_rounded_up_nor_than_the_memory() 
     assert make_plan(tiny, dimensions=3, modality="CT", memory_bytes=10**12).plan.patch_size == (12, 20, 10)
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_nanometres_are_planned_like_millimetres(dimensions: int) -> None:
+    spacing_mm = (2.5e-6, 2.5e-7, 2.5e-7)
+    found = make_plan(print_of(((20, 64, 64), spacing_mm)), dimensions=dimensions, modality="microscopy").plan
+    assert found.spacing_mm == (spacing_mm if dimensions == 3 else (0.0, *spacing_mm[1:]))
+    assert found.patch_size[1:] == (64, 64)
+
+
 @pytest.mark.parametrize(("shape", "dimensions"), [((1, 80, 700), 2), ((4, 640, 640), 3)])
 def test_no_patch_is_longer_than_a_model_may_have(shape: Shape, dimensions: int) -> None:
     found = make_plan(print_of((shape, (5.0, 1.0, 1.0))), dimensions=dimensions, modality="MR", memory_bytes=2**36)

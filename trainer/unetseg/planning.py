@@ -222,10 +222,15 @@ def _ordered(fingerprint: Fingerprint, orientation: Orientation) -> tuple[NDArra
 
 
 def _target_spacing(spacings: NDArray[np.float64], orientation: Orientation) -> Vector:
-    d, h, w = (round(float(value), 6) for value in np.median(spacings, axis=0))
+    d, h, w = (_short(value) for value in np.median(spacings, axis=0))
     if orientation == "thickest_first":
-        d = max(round(float(np.percentile(spacings[:, 0], 10)), 6), h, w)
+        d = max(_short(np.percentile(spacings[:, 0], 10)), h, w)
     return d, h, w
+
+
+def _short(value: float) -> float:
+    """To six digits: readable, and as true of electron microscopy (10⁻⁶ mm) as of the whole body."""
+    return float(f"{value:.6g}")
 
 
 def _patch_size(
