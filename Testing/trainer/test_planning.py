@@ -244,6 +244,13 @@ def test_the_modality_decides_the_normalisation(modality: Modality, expected: tu
     assert len(plan.normalisation) == 2
 
 
+def test_a_ct_with_structures_of_one_value_has_no_window() -> None:
+    constant = Intensities(mean=100.0, std=0.0, percentile_00_5=100.0, percentile_99_5=100.0, air_share=0.5)
+    cases = Fingerprint(((40, 40, 40),), ((1.0, 1.0, 1.0),), (constant,), "foreground")
+    (entry,) = make_plan(cases, dimensions=3, modality="CT").plan.normalisation
+    assert (entry.scheme, entry.lower, entry.upper) == ("percentile", 0.5, 99.9)
+
+
 def test_wrong_settings_are_refused() -> None:
     found = print_of(((9, 9, 9), (1.0, 1.0, 1.0)))
     with pytest.raises(SettingsError, match=r"2 or 3 dimensions\. Received: 4"):

@@ -255,6 +255,7 @@ def _patch_size(
 
 
 def _normalisation(modality: Modality, channel: Intensities) -> Normalisation:
-    if modality == "CT":
+    """A CT whose structures all have one value shows no window of HU; its images' own percentiles then do."""
+    if modality == "CT" and channel.percentile_00_5 < channel.percentile_99_5:
         return Normalisation("ct", channel.percentile_00_5, channel.percentile_99_5, channel.mean, channel.std)
     return Normalisation("zscore") if modality == "MR" else Normalisation("percentile", 0.5, 99.9)
