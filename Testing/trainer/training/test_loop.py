@@ -32,10 +32,11 @@ class Batches:
         return Batch(image=image, target=target, weight=torch.ones(2, 4, 4))
 
 
-def make(settings, *, validate=None, batches=None, control=None):
+def make(settings, *, validate=None, batches=None, control=None, dropout=0.0):
     settings = replace(settings, learning_rate=0.1)
     torch.manual_seed(0)
-    state = TrainingState(nn.Conv2d(1, 2, 1), settings=settings)
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout(dropout))
+    state = TrainingState(network, settings=settings)
     told, logged, written = [], [], []
     tools = Tools(
         batches=batches or Batches(),
@@ -123,19 +124,20 @@ def test_abort_raises_and_stop_returns():
     assert written[-1][0].iteration == 0
 
 
-def test_ten_steps_equal_five_and_a_resumed_five_bit_for_bit():
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_ten_steps_equal_five_and_a_resumed_five_bit_for_bit(dropout):
     settings = TrainingSettings(iterations=10, validations=2)
-    whole, _, _, _ = make(settings, validate=lambda weights: (0.5,))
+    whole, _, _, _ = make(settings, validate=lambda weights: (0.5,), dropout=dropout)
     whole.run()
 
     control = Control()
-    first, _, _, written = make(settings, validate=lambda weights: (0.5,), control=control)
+    first, _, _, written = make(settings, validate=lambda weights: (0.5,), dropout=dropout, control=control)
     first.tools = replace(first.tools, log=lambda record: control.stop() if record["iteration"] == 5 else None)
     first.run()
     counters, tensors = written[-1]
     assert counters.iteration == 5
 
-    second, _, _, _ = make(settings, validate=lambda weights: (0.5,))
+    second, _, _, _ = make(settings, validate=lambda weights: (0.5,), dropout=dropout)
     second.state.load_tensors(tensors)
     second.state.counters = counters
     second.run()

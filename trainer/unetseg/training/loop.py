@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ..config import TrainingSettings
@@ -81,6 +82,8 @@ class TrainingLoop:
         while self.fraction < 1.0 and not self.tools.control.stop_requested:
             self.tools.control.check()
             rate = self._learning_rate()
+            # Dropout draws from it: by iteration, so that a resumed training draws what the whole one does.
+            torch.manual_seed(_seed(self.settings.seed, self.state.counters.iteration))
             result = training_step(
                 self.state,
                 self.tools.batches.batch(self.state.counters.iteration),
@@ -184,3 +187,7 @@ class TrainingLoop:
         left = self._seconds() * (1.0 - fraction) / fraction if fraction > 0 else None
         iteration = self.state.counters.iteration
         self.tools.report(Progress(stage, fraction, iteration, left, loss or {}, held_out_dice))
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
