@@ -74,6 +74,14 @@ def test_an_image_of_one_value_becomes_zero(scheme: str, value: float) -> None:
     assert not normalise(image, [Normalisation(scheme, lower=0.5, upper=99.5)]).any()  # type: ignore[arg-type]
 
 
+def test_percentiles_do_not_cut_off_the_only_bright_voxels() -> None:
+    image = np.zeros((1, 20, 100, 100), dtype=np.float32)
+    image[0, 10, 50, 40:50] = np.linspace(900, 1100, 10)  # 0.005 %
+    result = normalise(image, [Normalisation("percentile", 0.5, 99.9)])
+    assert result[image == 0].tolist() == [-5.0] * np.count_nonzero(image == 0)
+    assert np.abs(result[image > 0]).max() < 2
+
+
 @pytest.mark.parametrize("std", [0.0, 1e-9])
 def test_a_ct_plan_without_spread_does_not_divide_by_it(std: float) -> None:
     result = normalise(np.full((1, 1, 1, 2), 7, np.float32), [Normalisation("ct", 0, 10, mean=5, std=std)])

@@ -85,6 +85,9 @@ def _zscore(image: FloatArray, settings: Normalisation, out: FloatArray) -> None
 def _percentile(image: FloatArray, settings: Normalisation, out: FloatArray) -> None:
     voxels = sample_voxels(image).astype(np.float64)
     lower, upper = np.percentile(voxels, [settings.lower, settings.upper])
+    if lower == upper:  # a few bright voxels in nothing: cutting them off would leave nothing
+        _zscore(image, settings, out)
+        return
     voxels = np.clip(voxels, lower, upper)
     np.clip(image, lower, upper, out=out)
     _standardise(out, float(voxels.mean()), float(voxels.std()))
