@@ -11,7 +11,7 @@ from unetseg.data.batches import Batch
 from unetseg.errors import CancelledError, TrainingDivergedError
 from unetseg.losses import CrossEntropy
 from unetseg.training.control import Control
-from unetseg.training.loop import RETREATS_BEFORE_GIVING_UP, SKIPS_BEFORE_RETREAT, Tools, TrainingLoop
+from unetseg.training.loop import GOOD_STEPS, RETREATS_BEFORE_GIVING_UP, SKIPS_BEFORE_RETREAT, Tools, TrainingLoop
 from unetseg.training.state import TrainingState, copied
 
 
@@ -159,6 +159,15 @@ def test_several_poisoned_batches_in_a_row_bring_back_good_weights_and_halve_the
     loop, _, _, _ = make(TrainingSettings(iterations=12), batches=Batches(poisoned=poisoned))
     loop.run()
     assert loop.state.counters.learning_rate_scale == 0.5
+
+
+def test_going_back_loses_only_the_steps_since_the_last_good_weights():
+    before = 2 * GOOD_STEPS + 3
+    poisoned = set(range(before, before + SKIPS_BEFORE_RETREAT))
+    loop, _, _, _ = make(TrainingSettings(iterations=max(poisoned) + 2), batches=Batches(poisoned=poisoned))
+    loop.run()
+    steps = {int(each["step"]) for each in loop.state.optimiser.state.values()}
+    assert steps == {2 * GOOD_STEPS + 1}
 
 
 def test_numbers_that_never_become_finite_end_the_training_with_a_reason():

@@ -21,6 +21,8 @@ from .step import StepResult, training_step
 
 SKIPS_BEFORE_RETREAT = 3
 RETREATS_BEFORE_GIVING_UP = 4
+GOOD_STEPS = 20
+"""How often the weights to go back to are renewed, so that little is lost also where nothing is validated."""
 REPORT_INTERVAL_SECONDS = 0.25
 
 
@@ -128,6 +130,8 @@ class TrainingLoop:
         if result.finite:
             self._skipped = 0
             self.state.update_average()
+            if (self.state.counters.iteration + 1) % GOOD_STEPS == 0:
+                self._good = copied(self.state.tensors())
             return
         self._skipped += 1
         if self._skipped < SKIPS_BEFORE_RETREAT:
