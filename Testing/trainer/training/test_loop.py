@@ -95,6 +95,14 @@ def test_the_best_validated_weights_are_returned_not_the_last():
     assert [p.held_out_dice for p in told if p.held_out_dice] == [(0.2, None), (0.9, None), (0.4, None), (0.5, None)]
 
 
+def test_held_out_data_that_tells_nothing_do_not_hold_the_training_at_its_first_validation():
+    settings = TrainingSettings(iterations=8, validations=4)
+    loop, _, _, _ = make(settings, validate=lambda weights: (None,))
+    weights = loop.run()
+    assert all(torch.equal(weights[name], loop.state.average[name]) for name in weights)
+    assert loop.state.counters.without_gain == 3
+
+
 def test_the_last_validation_falls_on_the_end_of_the_budget():
     at = []
     loop, _, _, _ = make(TrainingSettings(iterations=7, validations=3), validate=lambda weights: (0.5,))

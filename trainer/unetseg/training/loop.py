@@ -76,8 +76,8 @@ class TrainingLoop:
     def run(self) -> Tensors:
         """Train until the budget is used, a stop is asked for, or held-out Dice no longer rises (``patience``).
 
-        Returns the averaged weights that did best on the held-out data, or the last ones where nothing is held
-        out. Raises ``CancelledError`` on abort and ``TrainingDivergedError`` where non-finite numbers persist.
+        Returns the averaged weights that did best on the held-out data (of equals the last), or the last ones where
+        nothing is held out. Raises ``CancelledError`` on abort and ``TrainingDivergedError`` where non-finite numbers persist.
         """
         self._good = copied(self.state.tensors())
         self._checkpoint()
@@ -162,11 +162,11 @@ class TrainingLoop:
         score = mean_dice(dice)
         counters = self.state.counters
         done = max(counters.validations_done + 1, int(self.fraction * self.settings.validations + 1e-9))
-        if score > counters.best_score:
+        without_gain = 0 if score > counters.best_score else counters.without_gain + 1
+        if score >= counters.best_score:  # of equals the later: held-out data without a structure tells nothing
             self.state.best = copied(self.state.average)
-            self._count(best_score=score, best_dice=dice, without_gain=0, validations_done=done)
-        else:
-            self._count(without_gain=counters.without_gain + 1, validations_done=done)
+            self._count(best_score=score, best_dice=dice)
+        self._count(without_gain=without_gain, validations_done=done)
         self._good = copied(self.state.tensors())
         self.tools.log({"iteration": counters.iteration, "seconds": round(self._seconds(), 3), "held_out_dice": dice})
         self._report("validating", held_out_dice=dice)
