@@ -31,7 +31,11 @@ def draw_rounds(
     rows = _slices_never_shown(truth, axis, {index for _, index in shown})
     columns = [("image", None), ("truth", truth), *rounds]
     figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(2.3 * len(columns), 2.4 * len(rows)), squeeze=False, layout="constrained"
+        len(rows),
+        len(columns),
+        figsize=(1.9 * len(columns), 2.0 * len(rows) + 0.3),
+        squeeze=False,
+        layout="constrained",
     )
     colors = ListedColormap([tuple(value / 255 for value in label.color) for label in labels])
     spacing = [volume.geometry.spacing_mm[i] for i in range(3) if i != axis]
@@ -39,7 +43,7 @@ def draw_rounds(
         image = np.take(volume.array[0], index, axis=axis)
         low, high = np.percentile(image, [1, 99])
         for place, (title, map_) in zip(row, columns, strict=True):
-            place.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=spacing[0] / spacing[1], origin="lower")
+            place.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=spacing[0] / spacing[1], origin="upper")
             if map_ is not None:
                 overlay = np.take(map_.array, index, axis=axis)
                 place.imshow(
@@ -50,14 +54,14 @@ def draw_rounds(
                     alpha=0.55,
                     interpolation="nearest",
                     aspect=spacing[0] / spacing[1],
-                    origin="lower",
+                    origin="upper",
                 )
             place.set_xticks([])
             place.set_yticks([])
             if index == rows[0]:
-                place.set_title(title, fontsize=9)
+                place.set_title(title, fontsize=8)
         row[0].set_ylabel(f"slice {index}", fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
 
 

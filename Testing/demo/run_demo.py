@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> None:
     classes = len(labels)
     dice = untouched_dice(result.label_map, truth, shown, classes)
     rounds = [Round(0, result, dice, first.seconds, seconds)]
-    print_round(rounds[-1], labels)
+    print_round(rounds[-1])
     for count, chosen in zip(ROUNDS, slices, strict=True):
         correction = correct(truth, rounds[0].result.label_map, chosen)
         corrected = Case(test.name, test.volume, correction.annotation, correction.edited)
@@ -77,9 +77,10 @@ def main(arguments: argparse.Namespace) -> None:
         result, seconds = timed_segment(retrained.model, test.volume)
         dice = untouched_dice(result.label_map, truth, shown, classes)
         rounds.append(Round(count, result, dice, retrained.seconds, seconds))
-        print_round(rounds[-1], labels)
-    save(output, test, truth, rounds, labels, shown)
+        print_round(rounds[-1])
     print_table(rounds, labels, shown)
+    save(output, test, truth, rounds, labels, shown)
+    print(f"\nPictures, models and label maps are in {output}")
 
 
 def phantom_cases(seed: int) -> tuple[list[Case], Case, tuple[Label, ...]]:
@@ -154,9 +155,12 @@ def timed_segment(model: Model, volume: Volume) -> tuple[Segmentation, float]:
     return result, time.monotonic() - start
 
 
-def print_round(turn: Round, labels: Sequence[Label]) -> None:
-    name = "first model" if turn.slices == 0 else f"retrained on {turn.slices} corrected slice(s)"
-    print(f"{name}: mean Dice {turn.mean_dice:.3f} on slices never shown", flush=True)
+def name_of(turn: Round) -> str:
+    return {0: "first model", 1: "retrained on 1 slice"}.get(turn.slices, f"retrained on {turn.slices} slices")
+
+
+def print_round(turn: Round) -> None:
+    print(f"{name_of(turn)}: mean Dice {turn.mean_dice:.3f} on slices never shown", flush=True)
 
 
 def print_table(rounds: Sequence[Round], labels: Sequence[Label], shown: Sequence[tuple[int, int]]) -> None:
@@ -184,11 +188,10 @@ def save(
     write_label_map(output / "truth.nii.gz", truth, labels)
     for turn in rounds:
         write_label_map(output / f"result_{turn.slices}_slices.nii.gz", turn.result.label_map, labels)
-    maps = [(f"{turn.slices} slices, Dice {turn.mean_dice:.3f}", turn.result.label_map) for turn in rounds]
+    maps = [(f"{name_of(turn)}\nDice {turn.mean_dice:.2f}", turn.result.label_map) for turn in rounds]
     draw_rounds(output / "before_after.png", test.volume, truth, maps, labels, shown)
     curves = {f"{count} slices": output / f"after_{count}_slices.jsonl" for count in ROUNDS}
     draw_curve(output / "loss.png", curves)
-    print(f"\nPictures, models and label maps are in {output}")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ LIVER, KIDNEYS, AORTA = 1, 2, 3
 PHANTOM_LABELS = (
     Label(0, "background", (0, 0, 0)),
     Label(LIVER, "liver", (221, 130, 101)),
-    Label(KIDNEYS, "kidneys", (185, 102, 83)),
-    Label(AORTA, "aorta", (224, 97, 76)),
+    Label(KIDNEYS, "kidneys", (111, 184, 210)),
+    Label(AORTA, "aorta", (214, 39, 40)),
 )
 
 INFINITE = 1e6
