@@ -9,7 +9,7 @@ import torch
 
 from unetseg.config import Label, TrainingSettings
 from unetseg.data import Case, keep_slices
-from unetseg.errors import CancelledError, SettingsError, TrainingDataError
+from unetseg.errors import CancelledError, SettingsError, TrainingDataError, UnetsegError
 from unetseg.inference import segment
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import file_sha256, load_model
@@ -197,6 +197,19 @@ def test_requests_that_cannot_be_met_are_refused_with_the_reason(tmp_path, chang
     with pytest.raises(kind, match=told):
         train(request_for(tmp_path, **changes), control=Control(), report=silent)
     assert not (tmp_path / "ball.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"labels": (LABELS[0], dataclasses.replace(LABELS[1], name="background"))}, "names must be different"),
+        ({"network_arguments": {"base_channels": 1, "depth": 6, "pooling": [[1, 1, 4]] * 5}}, "patch size must be"),
+    ],
+)
+def test_a_model_that_could_not_be_saved_is_refused_before_the_first_step(tmp_path, changes, told):
+    with pytest.raises(UnetsegError, match=told):
+        train(request_for(tmp_path, **changes), control=Control(), report=silent)
+    assert not checkpoint_path(tmp_path / "ball.safetensors").exists()
 
 
 def test_an_annotation_that_labels_only_background_is_refused(tmp_path):

@@ -77,7 +77,8 @@ class TrainingLoop:
         """Train until the budget is used, a stop is asked for, or held-out Dice no longer rises (``patience``).
 
         Returns the averaged weights that did best on the held-out data (of equals the last), or the last ones where
-        nothing is held out. Raises ``CancelledError`` on abort and ``TrainingDivergedError`` where non-finite numbers persist.
+        nothing is held out. Raises ``CancelledError`` on abort and ``TrainingDivergedError`` where non-finite numbers
+        persist.
         """
         self._good = copied(self.state.tensors())
         self._checkpoint()

@@ -15,7 +15,7 @@ from ..data import annotated_slices, check_annotations, class_counts
 from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
 from ..inference import CHANNELS_LAST, available_devices, choose_device, interruptible
-from ..model_file import Model, save_model
+from ..model_file import Model, check_document, save_model
 from ..networks import UNet
 from ..planning import fingerprint, guess_modality, make_plan
 from ..versions import versions
@@ -47,6 +47,7 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     warnings = check_annotations([case for case in request.cases if case.name not in request.validation], classes)
     choice = choose_device(request.device)
     blueprint = _blueprint(request, choice.device)
+    check_document(_document(request, blueprint, Counters(), choice.device))
     cases = prepare_cases(
         request,
         blueprint.plan,
@@ -59,7 +60,8 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
         before = validate(network.state_dict()) if validate and request.start else ()
         state = _run(request, blueprint, cases, network, control, report, validate)
     report(Progress("saving", 1.0, state.counters.iteration))
-    model = _finished_model(request, blueprint, network, state, choice.device)
+    document = _document(request, blueprint, state.counters, choice.device)
+    model = Model(document, network.to("cpu").eval())
     sha256 = save_model(request.output, model)
     if not control.stop_requested:
         checkpoint_path(request.output).unlink(missing_ok=True)
@@ -194,9 +196,9 @@ def training_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def _finished_model(
-    request: TrainingRequest, blueprint: _Blueprint, network: UNet, state: TrainingState, device: torch.device
-) -> Model:
+def _document(
+    request: TrainingRequest, blueprint: _Blueprint, counters: Counters, device: torch.device
+) -> ModelDocument:
     record = TrainingRecord(
         parent_sha256=request.start_sha256,
         cases=tuple(case.name for case in request.cases if case.name not in request.validation),
@@ -207,12 +209,11 @@ def _finished_model(
             if case.name not in request.validation and case.annotation is not None
         ),
         settings=request.settings,
-        iterations=state.counters.iteration,
-        seconds=round(state.counters.seconds, 3),
+        iterations=counters.iteration,
+        seconds=round(counters.seconds, 3),
         device=str(device),
-        held_out_dice=state.counters.best_dice,
+        held_out_dice=counters.best_dice,
         versions=versions(),
         finished_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-    document = ModelDocument(blueprint.network, request.labels, blueprint.plan, record)
-    return Model(document, network.to("cpu").eval())
+    return ModelDocument(blueprint.network, request.labels, blueprint.plan, record)
