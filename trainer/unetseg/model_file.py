@@ -23,7 +23,8 @@ from .tensor_file import TensorEntry, TensorHeader, file_sha256, read_header, re
 from .volume import UNLABELLED
 
 __all__ = [
-    "Model", "check_document", "file_sha256", "load_model", "read_document", "read_tensors", "save_model", "write_tensors",
+    "Model", "check_document", "file_sha256", "load_model", "read_document", "read_tensors", "save_model",
+    "write_tensors",
 ]  # fmt: skip
 
 MAX_CLASSES = UNLABELLED

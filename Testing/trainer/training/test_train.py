@@ -161,6 +161,19 @@ def test_a_stopped_training_resumed_gives_the_same_model_bit_for_bit(tmp_path):
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def test_a_training_resumes_whatever_memory_is_free_by_then(tmp_path):
+    request = request_for(tmp_path, settings=TrainingSettings(iterations=10**9), memory_gb=0.008)
+    control = Control()
+    stopped = train(request, control=control, report=lambda p: control.stop() if p.stage == "training" else None)
+    plan = stopped.model.document.plan
+    control = Control()
+    later = dataclasses.replace(request, memory_gb=8.0, resume=True)
+    resumed = train(later, control=control, report=lambda p: control.stop() if p.stage == "training" else None)
+    assert resumed.model.document.plan == plan
+    fresh = train(request_for(tmp_path, memory_gb=8.0), control=Control(), report=silent)
+    assert fresh.model.document.plan != plan
+
+
 def test_stop_saves_what_was_learnt_and_keeps_the_checkpoint_for_more(tmp_path):
     control = Control()
     request = request_for(tmp_path, settings=TrainingSettings(iterations=10**9))

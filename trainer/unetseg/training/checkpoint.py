@@ -9,6 +9,7 @@ from .. import records
 from ..config import NetworkConfig, Plan, TrainingSettings
 from ..errors import ModelFileError, SettingsError
 from ..model_file import read_tensors, write_tensors
+from ..tensor_file import read_header
 from .state import Counters, TrainingState
 
 
@@ -35,28 +36,40 @@ def write_checkpoint(path: Path, state: TrainingState, header: CheckpointHeader)
     write_tensors(path, state.tensors(), metadata=records.dumps(replace(header, counters=state.counters)))
 
 
-def load_checkpoint(path: Path, state: TrainingState, expected: CheckpointHeader) -> None:
-    """Put a stored training into ``state``.
-
-    Raises ``SettingsError`` where there is no checkpoint or it belongs to another training (the first
-    difference is named), ``ModelFileError`` where it is damaged.
-    """
+def stored_header(path: Path) -> CheckpointHeader:
+    """What a checkpoint belongs to; its tensors are not read. Raises as ``load_checkpoint`` does."""
     if not path.is_file():
         raise SettingsError(
             "Only a training that left a checkpoint can be resumed",
             received=f"no file {path.name}",
             remedy="Start the training without resuming",
         )
-    tensors, metadata = read_tensors(path)
     try:
-        header = records.from_json(CheckpointHeader, records.loads(metadata))
-        _check_same(header, expected)
+        return records.from_json(CheckpointHeader, records.loads(read_header(path).text))
+    except records.RecordError as error:
+        raise _unfit(error) from error
+
+
+def load_checkpoint(path: Path, state: TrainingState, expected: CheckpointHeader) -> None:
+    """Put a stored training into ``state``.
+
+    Raises ``SettingsError`` where there is no checkpoint or it belongs to another training (the first
+    difference is named), ``ModelFileError`` where it is damaged.
+    """
+    header = stored_header(path)
+    _check_same(header, expected)
+    tensors, _ = read_tensors(path)
+    try:
         state.load_tensors(tensors)
-    except (records.RecordError, KeyError, RuntimeError) as error:
-        raise ModelFileError(
-            "The checkpoint does not fit this training", received=error, remedy="Start the training without resuming"
-        ) from error
+    except (KeyError, RuntimeError) as error:
+        raise _unfit(error) from error
     state.counters = header.counters
+
+
+def _unfit(error: Exception) -> ModelFileError:
+    return ModelFileError(
+        "The checkpoint does not fit this training", received=error, remedy="Start the training without resuming"
+    )
 
 
 def _check_same(stored: CheckpointHeader, expected: CheckpointHeader) -> None:

@@ -20,7 +20,7 @@ from ..networks import UNet
 from ..planning import fingerprint, guess_modality, make_plan
 from ..versions import versions
 from ..volume import Shape
-from .checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, write_checkpoint
+from .checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, stored_header, write_checkpoint
 from .control import Control
 from .curve import Curve, curve_path
 from .loop import Tools, TrainingLoop
@@ -106,7 +106,11 @@ def _blueprint(request: TrainingRequest, device: torch.device) -> _Blueprint:
     config = NetworkConfig(request.network, channels, len(request.labels), arguments)
     with torch.device("meta"):
         multiple = _build(config).size_multiple
-    return _Blueprint(config, replace(planned.plan, patch_size=_rounded_up(planned.plan.patch_size, multiple)))
+    plan = replace(planned.plan, patch_size=_rounded_up(planned.plan.patch_size, multiple))
+    if request.resume:  # these follow the device's free memory, which may be another today
+        stored = stored_header(checkpoint_path(request.output)).plan
+        plan = replace(plan, patch_size=stored.patch_size, batch_size=stored.batch_size)
+    return _Blueprint(config, plan)
 
 
 def _memory_bytes(request: TrainingRequest, device: torch.device) -> int | None:
