@@ -70,6 +70,27 @@ def test_results_lie_on_the_images_own_grid_and_agree(model: Path, image: Path, 
     assert [message.fraction for message in told if message.stage == "segmenting"][-1] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("outputs", "refused"),
+    [
+        ({"label_map": "image.nrrd"}, "image.nrrd"),
+        ({"uncertainty": "image.nrrd"}, "image.nrrd"),
+        ({"uncertainty": "labels.nrrd"}, "labels.nrrd"),
+        ({"uncertainty": "other.nrrd", "probabilities": "other.nrrd"}, "other.nrrd"),
+    ],
+)
+def test_a_result_never_replaces_an_image_or_another_result(
+    outputs: dict[str, str], refused: str, model: Path, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").symlink_to(tmp_path, target_is_directory=True)
+    before = image.read_bytes()
+    named = {kind: model.parent / "images" / name for kind, name in outputs.items()}
+    with pytest.raises(SettingsError, match=f"file of its own.*{refused}"):
+        segment(model, [image], **({"label_map": tmp_path / "labels.nrrd"} | named))
+    assert image.read_bytes() == before
+    assert not (tmp_path / "labels.nrrd").exists()
+
+
 def test_a_segmentation_file_carries_the_models_labels(model: Path, image: Path, tmp_path: Path) -> None:
     segment(model, [image], label_map=tmp_path / "labels.seg.nrrd")
     assert read_labels(tmp_path / "labels.seg.nrrd") == DOCUMENT.labels[1:]

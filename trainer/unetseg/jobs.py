@@ -134,8 +134,7 @@ def segment(
     Outside ``region`` every voxel is background with certainty. Intensities are normalised within the region.
     """
     started = time.monotonic()
-    for output in filter(None, (label_map, uncertainty, probabilities)):
-        _check_output(output)
+    _check_outputs([path for path in (label_map, uncertainty, probabilities) if path], inputs=(model, *images))
     report(Progress("", "reading", 0.0))
     loaded = warm.model(model)
     case = warm.input(images, loaded.document.plan, region)
@@ -207,12 +206,21 @@ def evaluate(prediction: Path, reference: Path, *, tolerance_mm: float) -> Evalu
     return Evaluated(request="", figures={str(label.value): label.figures for label in found})
 
 
-def _check_output(path: Path) -> None:
-    """Before hours of work for it are lost."""
-    if not path.name.lower().endswith(WRITABLE):
-        raise SettingsError(f"A result is written as one of {', '.join(WRITABLE)}", received=path.name)
-    if not path.parent.is_dir():
-        raise SettingsError("The folder of a result must exist", received=path.parent)
+def _check_outputs(outputs: Sequence[Path], *, inputs: Sequence[Path]) -> None:
+    """Before hours of work for them are lost, or an image is."""
+    taken = {path.resolve() for path in inputs}
+    for path in outputs:
+        if not path.name.lower().endswith(WRITABLE):
+            raise SettingsError(f"A result is written as one of {', '.join(WRITABLE)}", received=path.name)
+        if not path.parent.is_dir():
+            raise SettingsError("The folder of a result must exist", received=path.parent)
+        if path.resolve() in taken:
+            raise SettingsError(
+                "Each result needs a file of its own, apart from the images and the model",
+                received=f"{path.name} twice",
+                remedy="Give the result another name",
+            )
+        taken.add(path.resolve())
 
 
 def _described(model: Path) -> ModelDescription:
