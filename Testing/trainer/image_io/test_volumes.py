@@ -105,7 +105,7 @@ def test_of_4d_images_only_those_with_one_frame_are_read(tmp_path: Path, ending:
     assert np.array_equal(volume.array[0], ARRAY)
     assert volume.geometry.spacing_mm == (3.0, 0.5, 0.25)
     assert volume.geometry.origin_mm == (-10, 20, 30)
-    with pytest.raises(ImageError, match=r"choose a frame.*\(2,\) frames"):
+    with pytest.raises(ImageError, match=r"choose a frame.*Received: 2 frames"):
         read_volume(tmp_path / f"2{ending}")
 
 

@@ -114,7 +114,7 @@ def _read_file(path: Path, as_float: bool) -> Raster:
     if math.prod(size) == 0:
         raise ImageError("An image needs at least one voxel along each axis", received=f"{size} in {path}")
     if math.prod(size[3:]) > 1:
-        raise frames_error(path, size[3:])
+        raise frames_error(path, math.prod(size[3:]))
     check_nifti_is_complete(path)
     if len(size) > 3:
         reader.SetExtractSize([*size[:3], *(0 for _ in size[3:])])
@@ -181,7 +181,7 @@ def _uncompressed_bytes(path: Path) -> int:
         return sum(len(chunk) for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
-def frames_error(path: Path, frames: object) -> ImageError:
+def frames_error(path: Path, frames: int) -> ImageError:
     """A 4D image."""
     return ImageError(
         "An image must have three axes; choose a frame of a 4D image",
