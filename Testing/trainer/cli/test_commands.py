@@ -114,6 +114,43 @@ def test_a_failure_is_one_sentence_and_an_exit_code(
         assert lines == ["unetseg: The rule. Received: 3."]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--iterations", 0], "iterations must be at least 1"),
+        (["--iterations", 1, "--seed", -1], "seed must be 0"),
+        (["--iterations", 1, "--seed", 2**64], "seed must be 0"),
+        (["--iterations", 1, "--network", "unet3d"], "Did you mean unet_3d?"),
+        (["--iterations", 1, "--preset", "big"], "preset of unet_3d must be"),
+        (["--iterations", 1, "-o", "nowhere/model.safetensors"], "folder must exist"),
+        (["--iterations", 1, "-o", "model.pt"], "must end in .safetensors"),
+        (["--iterations", 1, "--resume"], "left a checkpoint"),
+    ],
+)
+def test_wrong_options_of_a_training_are_refused_before_any_image_is_read(
+    words: list[object],
+    told: str,
+    cases: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("unetseg.cli.training.load_case", lambda files: pytest.fail("read an image"))
+    assert run("train", cases, "-o", tmp_path / "model.safetensors", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize(("option", "value"), [("--count", "0"), ("--count", "x"), ("--seed", "-4")])
+def test_wrong_numbers_for_phantoms_are_wrong_use(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("phantom", "-o", tmp_path / "phantoms", option, value)
+    assert f"must be a whole number of at least {int(option == '--count')}" in capsys.readouterr().err
+    assert not (tmp_path / "phantoms").exists()
+
+
 def test_missing_and_damaged_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"x")
     assert run("inspect", tmp_path / "no.safetensors") == 1
@@ -218,6 +255,7 @@ def test_train_holds_out_a_fifth_and_says_what_it_decided(
 
 
 def test_train_passes_its_options_on(cases: Path, model: Path, tmp_path: Path, asked: list[Any]) -> None:
+    (tmp_path / "new.checkpoint.safetensors").touch()
     words = ["--start-from", model, "--iterations", 7, "--validation", "case_1, case_3", "--resume", "--device", "cpu"]
     words += ["--modality", "CT", "--memory-gb", 2, "--network", "unet_2d", "--preset", "paper"]
     assert run("train", cases, "-o", tmp_path / "new.safetensors", *words) == 0

@@ -38,7 +38,8 @@ def test_seconds_decide_the_fraction_whatever_the_steps():
         ({"warmup_fraction": 1.0}, r"warmup_fraction must lie in \[0, 1\)"),
         ({"ema_decay": 1.0}, r"ema_decay must lie in \[0, 1\)"),
         ({"class_weight_limits": (2.0, 1.0)}, "lower <= upper"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be 0 to 18446744073709551615"),
+        ({"seed": 2**64}, "seed must be 0 to 18446744073709551615"),
     ],
 )
 def test_unusable_settings_are_refused_with_the_rule_and_the_value(changes, told):

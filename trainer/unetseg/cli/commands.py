@@ -71,8 +71,8 @@ def _parser(serve: Callable[[], int]) -> argparse.ArgumentParser:
     inspect.add_argument("model", type=Path, metavar="MODEL")
     phantom = add("phantom", _phantom, "Make artificial cases with known labels.", json=False)
     phantom.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    phantom.add_argument("--count", type=int, default=8, metavar="N", help="number of cases (default: 8)")
-    phantom.add_argument("--seed", type=int, default=0, metavar="N")
+    phantom.add_argument("--count", type=_at_least(1), default=8, metavar="N", help="number of cases (default: 8)")
+    phantom.add_argument("--seed", type=_at_least(0), default=0, metavar="N")
     phantom.add_argument("--domain", choices=("first", "shifted"), default="first", help="look of the images")
     add(
         "worker",
@@ -123,6 +123,15 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps, xpu ...")
     parser.add_argument("--memory-gb", type=float, metavar="G", help="use at most this much memory")
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {lowest}, received {text}")
+        return int(text)
+
+    return whole_number
 
 
 def _describe(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ from ..config import Label, Modality, TrainingSettings
 from ..data import Case, CaseList, default_labels, find_cases, load_case
 from ..errors import SettingsError, TrainingDataError, unknown_name
 from ..model_file import file_sha256, load_model
-from ..training import TrainingRequest
+from ..networks import preset_arguments
+from ..training import TrainingRequest, check_output, check_settings
 from ..volume import UNLABELLED
 
 
@@ -22,6 +23,8 @@ def training_request(
 ) -> TrainingRequest:
     """Reads the labelled cases and the start model; says on stderr what was decided."""
     settings = _settings(arguments, default_seconds)
+    check_output(arguments.output, resume=arguments.resume)
+    preset_arguments(arguments.network, arguments.preset)  # refuses unknown names, before images are read
     if arguments.modality is not None and arguments.modality not in get_args(Modality):
         raise unknown_name("modality", arguments.modality, get_args(Modality))
     start = None if arguments.start_from is None else load_model(arguments.start_from)
@@ -72,7 +75,9 @@ def _settings(arguments: argparse.Namespace, default_seconds: float) -> Training
     if seconds is None and arguments.iterations is None:
         seconds = default_seconds
         _say(f"Training for {seconds / 60:.0f} minutes; --seconds or --iterations changes that.")
-    return TrainingSettings(seconds=seconds, iterations=arguments.iterations, seed=arguments.seed)
+    settings = TrainingSettings(seconds=seconds, iterations=arguments.iterations, seed=arguments.seed)
+    check_settings(settings)
+    return settings
 
 
 def _load(found: CaseList, check_cancel: Callable[[], None]) -> list[Case]:

@@ -2,7 +2,8 @@
 
 from .control import Control
 from .progress import Progress
-from .request import TrainingRequest, TrainingResult
+from .request import TrainingRequest, TrainingResult, check_output
+from .schedule import check_settings
 from .train import train
 
-__all__ = ["Control", "Progress", "TrainingRequest", "TrainingResult", "train"]
+__all__ = ["Control", "Progress", "TrainingRequest", "TrainingResult", "check_output", "check_settings", "train"]

@@ -105,19 +105,24 @@ def check_request(request: TrainingRequest) -> None:
                 received=", ".join(label.name for label in request.labels),
                 remedy=f"Use the labels {', '.join(known)}, or train a new model",
             )
-    if not request.output.parent.is_dir():
-        raise SettingsError("The model's folder must exist", received=request.output.parent)
-    if request.output.suffix != ".safetensors":
-        raise SettingsError("A model file's name must end in .safetensors", received=request.output.name)
+    check_output(request.output, resume=request.resume)
     if request.start_sha256 and request.output.is_file() and file_sha256(request.output) == request.start_sha256:
         raise SettingsError(
             "A retrained model must not replace the model it starts from",
             received=request.output.name,
             remedy="Give the new model another name",
         )
-    if request.resume and not checkpoint_path(request.output).is_file():
+
+
+def check_output(output: Path, *, resume: bool) -> None:
+    """Raises ``SettingsError`` where no model can be written, or nothing lies there to resume."""
+    if not output.parent.is_dir():
+        raise SettingsError("The model's folder must exist", received=output.parent)
+    if output.suffix != ".safetensors":
+        raise SettingsError("A model file's name must end in .safetensors", received=output.name)
+    if resume and not checkpoint_path(output).is_file():
         raise SettingsError(
             "Only a training that left a checkpoint can be resumed",
-            received=f"no file {checkpoint_path(request.output).name}",
+            received=f"no file {checkpoint_path(output).name}",
             remedy="Start the training without resuming",
         )

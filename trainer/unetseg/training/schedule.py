@@ -7,6 +7,9 @@ import math
 from ..config import TrainingSettings
 from ..errors import SettingsError
 
+MAX_SEED = 2**64 - 1
+"""The largest that torch takes."""
+
 
 def budget_fraction(settings: TrainingSettings, *, iteration: int, seconds: float) -> float:
     """How much of the budget is used, 0 … 1, after ``iteration`` steps and ``seconds`` of training.
@@ -55,7 +58,7 @@ def check_settings(settings: TrainingSettings) -> None:
         "validations must not be negative": settings.validations >= 0,
         "patience must not be negative": settings.patience >= 0,
         "checkpoint_seconds must be positive": settings.checkpoint_seconds > 0,
-        "seed must not be negative": settings.seed >= 0,
+        f"seed must be 0 to {MAX_SEED}": 0 <= settings.seed <= MAX_SEED,
     }
     for rule, holds in rules.items():
         if not holds:
