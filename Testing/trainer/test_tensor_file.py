@@ -188,3 +188,10 @@ def test_the_header_alone_tells_names_types_and_shapes(path: Path) -> None:
     assert header.tensors["weight"].shape == (2, 3, 4)
     assert header.tensors["half"].dtype == torch.bfloat16
     assert header.tensors["steps"].shape == ()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions in the POSIX way")
+def test_a_file_may_be_read_by_whoever_may_read_other_new_files(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(2)}, metadata="")
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -58,7 +58,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: str) -> N
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     texts = {TEXT_KEY: metadata, HASH_KEY: _content_sha256(on_cpu, metadata)}
     with atomic_path(path) as temporary:
+        temporary.touch()
+        usual_mode = temporary.stat().st_mode
         safetensors.torch.save_file(on_cpu, temporary, texts)
+        temporary.chmod(usual_mode)  # safetensors keeps a new file from all other users
         read_header(temporary)
 
 
@@ -125,7 +128,7 @@ def _not_a_tensor_file(prefix: bytes, size: int) -> ModelFileError:
             remedy="Export the weights with safetensors",
         )
     return ModelFileError(
-        f"A model file begins with the length of its header, at most {MAX_HEADER_BYTES} bytes",
+        "A model must be a .safetensors file that UNetSegment has saved",
         received=f"a file of {size} bytes that states a header of {int.from_bytes(prefix, 'little')}",
         remedy="The file is cut off or not a model: copy or download it again",
     )

@@ -157,7 +157,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path, capsys: pytest.Capt
     assert run("inspect", tmp_path / "bad.safetensors") == 1
     missing, damaged = capsys.readouterr().err.splitlines()
     assert "no.safetensors: No such file" in missing
-    assert "A model file begins with the length of its header" in damaged
+    assert "A model must be a .safetensors file that UNetSegment has saved" in damaged
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to itself the POSIX way")
