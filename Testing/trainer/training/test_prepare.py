@@ -1,5 +1,9 @@
-import numpy as np
+import re
 
+import numpy as np
+import pytest
+
+from unetseg.errors import SettingsError
 from unetseg.training.prepare import split_annotation
 from unetseg.volume import UNLABELLED, Geometry, LabelMap
 
@@ -23,3 +27,10 @@ def test_nothing_held_out_leaves_the_annotation_whole():
     trained, measured = split_annotation(annotation, [])
     np.testing.assert_array_equal(trained.array, annotation.array)
     assert (measured.array == UNLABELLED).all()
+
+
+@pytest.mark.parametrize("outside", [(0, 2), (0, -1), (3, 0)])
+def test_a_held_out_slice_outside_the_image_is_named(outside):
+    annotation = LabelMap(np.ones((2, 2, 2), dtype=np.uint8), Geometry((2, 2, 2)))
+    with pytest.raises(SettingsError, match=re.escape(str(outside))):
+        split_annotation(annotation, [outside])

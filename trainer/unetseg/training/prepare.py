@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..config import Plan
-from ..data import Case, PreparedCase
+from ..data import Case, PreparedCase, keep_slices
 from ..errors import TrainingDataError
 from ..preprocessing import Prepared, prepare_annotation, prepare_mask, preprocess
 from ..volume import UNLABELLED, LabelMap
@@ -27,10 +27,10 @@ def split_annotation(annotation: LabelMap, held_out: Sequence[SliceKey]) -> tupl
     """The annotation without, and with only, the given slices.
 
     A voxel on a held-out slice is never trained on, also where another annotated slice crosses it.
+    Raises ``SettingsError`` for a slice outside.
     """
-    on_slice = np.zeros(annotation.array.shape, dtype=bool)
-    for axis, index in held_out:
-        on_slice[(slice(None),) * axis + (index,)] = True
+    marks = replace(annotation, array=np.zeros_like(annotation.array))
+    on_slice = keep_slices(marks, held_out).array != UNLABELLED
     trained = np.where(on_slice, UNLABELLED, annotation.array).astype(np.uint8)
     measured = np.where(on_slice, annotation.array, UNLABELLED).astype(np.uint8)
     return replace(annotation, array=trained), replace(annotation, array=measured)
