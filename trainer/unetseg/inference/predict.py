@@ -16,6 +16,7 @@ from ..volume import LabelArray, Shape
 from .interrupt import interruptible
 from .layout import Layout, least_layout_bytes, plan_layout
 from .memory import Attempt, default_budget, is_out_of_memory, ladder, too_little_memory
+from .onednn import use_onednn
 from .streaming import Slab, stream
 from .tiles import TilePlan, least_tile_bytes, plan_tiles, run_tiles
 
@@ -60,16 +61,15 @@ def predict(
         raise ImageError(
             f"The network takes images of {network.in_channels} channels", received=f"{image.shape[0]} channels"
         )
-    engine = copy.deepcopy(network).eval()
     shape = (image.shape[1], image.shape[2], image.shape[3])
     first = Attempt(device, default_budget(device) if memory_bytes is None else memory_bytes)
     done = 0
-    for attempt, plan in _attempts(engine, shape, first, patch_size, allow_cpu=allow_cpu):
+    for attempt, plan in _attempts(copy.deepcopy(network).eval(), shape, first, patch_size, allow_cpu=allow_cpu):
         if attempt is not first:
             note(f"Memory did not suffice; continued {attempt}")
         report = partial(_rest, progress, done / shape[0])
         try:
-            engine = engine.to(attempt.device, memory_format=CHANNELS_LAST[network.dimensions])  # type: ignore[call-overload]
+            engine = _engine(network, attempt.device)
             with interruptible(engine, check_cancel):
                 for start, logits in _run(engine, image, plan, attempt, done, report):
                     stop = start + logits.shape[1]
@@ -109,6 +109,15 @@ def _least_bytes(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shap
     if _is_streamed(network):
         return least_layout_bytes(network, shape, attempt)
     return least_tile_bytes(network, shape, attempt, patch_size=patch_size)
+
+
+def _engine(network: UNet, device: torch.device) -> UNet:
+    """A copy of the network on the device, in eval mode and in the form that is fastest there."""
+    layout = CHANNELS_LAST[network.dimensions]
+    engine: UNet = copy.deepcopy(network).eval().to(device, memory_format=layout)  # type: ignore[call-overload]
+    if device.type == "cpu":
+        use_onednn(engine)
+    return engine
 
 
 def _is_streamed(network: UNet) -> bool:

@@ -1,0 +1,94 @@
+"""What memory is allowed, what is really taken, and the order of retreat."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from unetseg.errors import MemoryLimitError
+from unetseg.inference import is_out_of_memory
+from unetseg.inference.memory import CPU_BYTES, Attempt, default_budget, ladder, too_little_memory
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+GIB = 2**30
+
+PEAK = """
+import resource, sys, torch
+from unetseg.inference import predict
+from unetseg.networks import build
+network = build("unet_3d", in_channels=1, classes=2, base_channels=8, depth=3, norm="batch").eval()
+image = torch.zeros(1, 64, 128, 128)
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+options = dict(patch_size=(8, 8, 8), device=torch.device("cpu"))
+list(predict(network, image[:, :8, :8, :8], memory_bytes=2**29, **options))
+before = peak()
+for _ in predict(network, image, memory_bytes=int(sys.argv[1]), **options): pass
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the standard library does not tell the peak memory on Windows")
+def test_the_peak_keeps_to_the_budget():
+    """A plain pass over this volume takes 0.51 GB more."""
+    budget = int(0.3 * GIB)
+    run = subprocess.run([sys.executable, "-c", PEAK, str(budget)], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 1.1 * budget
+
+
+def test_the_default_leaves_memory_to_others(monkeypatch):
+    for free, expected in ((2 * GIB, GIB), (100 * GIB, CPU_BYTES)):
+        monkeypatch.setattr("unetseg.inference.memory.free_bytes", lambda device, free=free: free)
+        assert default_budget(CPU) == expected
+    assert default_budget(GPU) == 80 * GIB
+
+
+def test_what_counts_as_running_out_of_memory():
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"))
+    assert is_out_of_memory(RuntimeError("XPU out of memory. Tried to allocate 2 GiB"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_gpu_retreats_to_smaller_slabs_then_main_memory_then_16_bit_then_the_cpu(monkeypatch):
+    monkeypatch.setattr("unetseg.inference.memory.free_bytes", lambda device: 8 * GIB)
+    rungs = list(ladder(Attempt(GPU, 10 * GIB), needed_bytes=9 * GIB, least_bytes=GIB, allow_cpu=True))
+    assert rungs == [
+        Attempt(GPU, 5 * GIB),
+        Attempt(GPU, 5 * GIB, offload=True),
+        Attempt(GPU, 3 * GIB, offload=True),
+        Attempt(GPU, 2 * GIB, offload=True),
+        Attempt(GPU, 3 * GIB // 2, offload=True),
+        Attempt(GPU, GIB, offload=True),
+        Attempt(GPU, GIB, offload=True, half=True),
+        Attempt(CPU, 4 * GIB),
+    ]
+    assert rungs[1].storage == CPU
+    assert str(rungs[6]) == (
+        "in 1 GB on cuda:0, with intermediate results in main memory, "
+        "in 16-bit precision, which may move a class border by rounding"
+    )
+
+
+def test_the_cpu_is_left_out_where_it_is_not_allowed_and_never_computes_in_16_bit():
+    gpu = list(ladder(Attempt(GPU, GIB), needed_bytes=GIB, least_bytes=GIB, allow_cpu=False))
+    assert {attempt.device for attempt in gpu} == {GPU}
+    cpu = list(ladder(Attempt(CPU, GIB), needed_bytes=GIB, least_bytes=GIB, allow_cpu=True))
+    assert not any(attempt.half or attempt.offload for attempt in cpu)
+
+
+def test_no_rung_exceeds_the_stated_budget():
+    rungs = ladder(Attempt(GPU, GIB), needed_bytes=GIB, least_bytes=5 * GIB, allow_cpu=False)
+    assert all(attempt.budget_bytes <= GIB for attempt in rungs)
+
+
+def test_the_error_tells_device_need_allowance_and_free():
+    error = too_little_memory(Attempt(CPU, GIB // 2), 3 * GIB)
+    assert isinstance(error, MemoryLimitError)
+    assert "at least 3.00 GB on cpu" in error.rule
+    assert error.received.startswith("0.50 GB allowed, ")
+    assert error.received.endswith("GB free")
