@@ -167,6 +167,17 @@ def test_slices_in_three_directions_are_each_kept_whole() -> None:
     assert set(exact) == {0, 1, 2}
 
 
+def test_slices_that_a_held_out_slice_crosses_are_still_kept_whole() -> None:
+    annotation = planes((24, 24, 24), (0, 8), (2, 12))
+    annotation[:, 10, :] = 255  # held out: an empty line through both
+    only_planes = replace(MOVING, plane_probability=1.0)
+    made = source([make_case(annotation)], augmentation=only_planes, patch_size=(12, 12, 12))
+    for iteration in range(20):
+        for image in made.batch(iteration).image.numpy():
+            constant = [all(np.ptp(image[axis].take(i, axis)) == 0 for i in range(12)) for axis in range(3)]
+            assert constant[0] or constant[2]
+
+
 def test_dense_cases_move_in_all_axes() -> None:
     annotation = planes((20, 22, 24), *((0, index) for index in range(20)))
     moving = source([make_case(annotation)], augmentation=replace(MOVING, plane_probability=1.0))

@@ -59,13 +59,13 @@ def keep_slices(annotation: LabelMap, slices: Iterable[Slice]) -> LabelMap:
     return LabelMap(array, annotation.geometry)
 
 
-def labelled_planes(annotation: LabelArray) -> tuple[Slice, ...]:
-    """Every (axis, index) whose voxels are all labelled, sorted."""
+def labelled_planes(annotation: LabelArray, *, least_share: float = 1.0) -> tuple[Slice, ...]:
+    """Every (axis, index) of whose voxels at least this share is labelled, sorted."""
     labelled = annotation != UNLABELLED
     return tuple(
         (axis, int(index))
         for axis in range(3)
-        for index in np.flatnonzero(labelled.all(axis=tuple({0, 1, 2} - {axis})))
+        for index in np.flatnonzero(labelled.mean(axis=tuple({0, 1, 2} - {axis})) >= least_share)
     )
 
 

@@ -21,6 +21,9 @@ from .sampling import LabelledVoxels, find_labelled_voxels, place_patch
 EDIT_MARGIN_VOXELS = 2
 """How far around a changed voxel the edit weight reaches within the slice (docs/retraining.md §3.3)."""
 
+PLANE_SHARE = 0.8
+"""From which labelled share on a slice counts as a plane: held-out slices that cross it leave gaps."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -41,7 +44,7 @@ class Batch:
 class _Source:
     """A case as tensors, with what is known about its labels.
 
-    ``planes`` are the fully labelled slices of a sparse annotation; ``plane_axis`` is None for a dense one.
+    ``planes`` are the labelled slices of a sparse annotation; ``plane_axis`` is None for a dense one.
     """
 
     image: Tensor
@@ -149,7 +152,7 @@ class BatchSource:
 
 def _make_source(case: PreparedCase, classes: int) -> _Source:
     axis = plane_axis(case.annotation)
-    planes = frozenset(labelled_planes(case.annotation)) if axis is not None else frozenset()
+    planes = frozenset(labelled_planes(case.annotation, least_share=PLANE_SHARE) if axis is not None else ())
     return _Source(
         image=_tensor(case.image),
         annotation=_tensor(case.annotation),
