@@ -120,3 +120,13 @@ def test_training_mode_reaches_every_layer_again_after_freezing():
     assert [module.training for module in net] == [True, False]
     set_training_mode(net, freeze_statistics=False)
     assert [module.training for module in net] == [True, True]
+
+
+def test_float32_needs_no_autocast_of_the_device(monkeypatch):
+    def refuse(*arguments, **options):
+        raise RuntimeError("User specified an unsupported autocast device_type")
+
+    monkeypatch.setattr(torch, "autocast", refuse)
+    assert run(TrainingState(network(), settings=SETTINGS), batch()).finite
+    with pytest.raises(RuntimeError, match="autocast"):
+        run(TrainingState(network(), settings=SETTINGS), batch(), precision=torch.bfloat16)

@@ -52,7 +52,9 @@ def training_step(
     with _buffers_restored_on_failure(state.network) as failed:
         set_training_mode(state.network, freeze_statistics=freeze_statistics)
         state.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        # Even switched off, autocast refuses devices and types that it does not know in this version of torch.
+        half = precision != torch.float32
+        with torch.autocast(device.type, dtype=precision) if half else contextlib.nullcontext():
             logits = state.network(image)
         terms = loss.terms(logits, target, weight)
         value = torch.stack(list(terms.values())).sum()
