@@ -16,6 +16,7 @@ from unetseg.model_file import file_sha256, load_model
 from unetseg.training import Control, Progress, TrainingRequest, train
 from unetseg.training.checkpoint import checkpoint_path
 from unetseg.training.curve import curve_path
+from unetseg.training.train import training_precision
 from unetseg.volume import Geometry, LabelMap, Volume
 
 LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (200, 0, 0)))
@@ -223,6 +224,15 @@ def test_a_model_that_could_not_be_saved_is_refused_before_the_first_step(tmp_pa
     with pytest.raises(UnetsegError, match=told):
         train(request_for(tmp_path, **changes), control=Control(), report=silent)
     assert not checkpoint_path(tmp_path / "ball.safetensors").exists()
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_only_devices_that_have_bfloat16_compute_in_it_unasked(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # by emulation too
+    assert training_precision("auto", torch.device("cuda:0")) == expected
+    assert training_precision("bfloat16", torch.device("cuda:0")) == torch.bfloat16
+    assert training_precision("auto", torch.device("cpu")) == torch.float32
 
 
 def test_an_annotation_that_labels_only_background_is_refused(tmp_path):

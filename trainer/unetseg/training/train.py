@@ -195,9 +195,9 @@ def _run(
 
 def training_precision(name: str, device: torch.device) -> torch.dtype:
     """The autocast precision: bfloat16 on a CUDA device that has it, or where it is asked for; else float32."""
-    if name == "bfloat16" or (name == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()):
-        return torch.bfloat16
-    return torch.float32
+    # Not is_bf16_supported: it is true as well of older devices, which only emulate it, slowly.
+    has_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if name == "bfloat16" or (name == "auto" and has_bfloat16) else torch.float32
 
 
 def _document(
