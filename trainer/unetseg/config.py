@@ -170,7 +170,7 @@ class TrainingRecord:
     Attributes:
         parent_sha256: hash of the model file that training started from; empty for a first model.
         cases, validation_cases: names.
-        annotated_slices: per case, the number of slices with any label (a fully labelled case: all of them).
+        annotated_slices: per case, the number of slices labelled all over (a fully labelled case: those along D).
         held_out_dice: per class value ≥ 1 the Dice on held-out data at the saved weights; None where no
             held-out voxel has or was given the class. Empty without validation.
         versions: of unetseg, torch, numpy, SimpleITK, Python.
