@@ -184,6 +184,14 @@ def test_stop_saves_what_was_learnt_and_keeps_the_checkpoint_for_more(tmp_path):
     assert checkpoint_path(result.path).exists()
 
 
+def test_a_training_stopped_before_its_first_step_saves_no_model(tmp_path):
+    control = Control()
+    control.stop()
+    with pytest.raises(CancelledError):
+        train(request_for(tmp_path), control=control, report=silent)
+    assert not (tmp_path / "ball.safetensors").exists()
+
+
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path):
     models = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

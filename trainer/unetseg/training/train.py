@@ -14,6 +14,7 @@ from ..config import ModelDocument, NetworkConfig, Plan, TrainingRecord
 from ..data import annotated_slices, check_annotations, class_counts
 from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
+from ..errors import CancelledError
 from ..inference import CHANNELS_LAST, available_devices, choose_device, interruptible
 from ..model_file import Model, check_document, save_model
 from ..networks import UNet
@@ -59,6 +60,8 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     with interruptible(network, control.check):
         before = validate(network.state_dict()) if validate and request.start else ()
         state = _run(request, blueprint, cases, network, control, report, validate)
+    if state.counters.iteration == 0:  # stopped before anything was learnt
+        raise CancelledError()
     report(Progress("saving", 1.0, state.counters.iteration))
     document = _document(request, blueprint, state.counters, choice.device)
     model = Model(document, network.to("cpu").eval())
