@@ -30,7 +30,7 @@ def test_lines_for_stages_and_validations_only(monkeypatch: pytest.MonkeyPatch) 
             display(message)
     assert stream.getvalue().splitlines() == [
         " 50 % preparing",
-        " 25 % training, iteration 9, dice 0.5000, cross_entropy n/a, 1:35 left",
+        " 25 % training, 1:35 left, iteration 9, dice 0.5000, cross_entropy n/a",
         " 50 % training, iteration 10, held-out Dice 0.750 n/a",
     ]
 
@@ -46,7 +46,8 @@ def test_a_line_every_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(stream.getvalue().splitlines()) == 3
 
 
-def test_a_bar_that_is_overwritten_on_a_terminal() -> None:
+def test_a_bar_that_is_overwritten_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
     with ProgressDisplay(stream) as display:
         for message in MESSAGES:
@@ -54,10 +55,20 @@ def test_a_bar_that_is_overwritten_on_a_terminal() -> None:
     lines = stream.getvalue().split("\n")
     assert lines[0].split("\r")[1:] == [
         "[############............]  50 % preparing",
-        "[######..................]  25 % training, iteration 9, dice 0.5000, cross_entropy n/a, 1:35 left",
+        "[######..................]  25 % training, 1:35 left, iteration 9, dice 0.5000, cross_entropy n/a",
         "[############............]  50 % training, iteration 10, held-out Dice 0.750 n/a".ljust(97),
     ]
     assert lines[1:] == ["\r[############............]  50 % training, iteration 11", ""]
+
+
+def test_the_bar_fits_a_narrow_terminal_and_still_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = Terminal()
+    with ProgressDisplay(stream) as display:
+        for message in MESSAGES[:2]:
+            display(message)
+    *_, line = stream.getvalue().rstrip("\n").split("\r")
+    assert line == "[######..................]  25 % training, 1:35 left, iterat"[:59]
 
 
 def test_nothing_is_written_for_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TextIO
 
@@ -39,6 +40,8 @@ class ProgressDisplay:
         if self._terminal:
             filled = round(BAR_WIDTH * message.fraction)
             text = f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}"
+            if not measured:  # a line that wraps cannot be overwritten
+                text = text[: shutil.get_terminal_size().columns - 1]
             self._stream.write("\r" + text.ljust(self._width))
             self._width = len(text)
             if measured:
@@ -58,12 +61,12 @@ def dice_text(values: tuple[float | None, ...]) -> str:
 
 def _described(stage: str, message: Progress | Epoch) -> str:
     parts = [f"{100 * message.fraction:3.0f} % {stage}"]
+    if message.seconds_left is not None:
+        minutes, seconds = divmod(round(message.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
     if isinstance(message, Epoch):
         parts.append(f"iteration {message.iteration}")
         parts += [f"{name} {'n/a' if value is None else f'{value:.4f}'}" for name, value in message.loss.items()]
         if message.held_out_dice is not None:
             parts.append(f"held-out Dice {dice_text(message.held_out_dice)}")
-    if message.seconds_left is not None:
-        minutes, seconds = divmod(round(message.seconds_left), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
     return ", ".join(parts)
