@@ -208,6 +208,12 @@ def test_evaluate_prints_a_row_a_metric(tmp_path: Path, capsys: pytest.CaptureFi
     assert run("evaluate", tmp_path / "a.nrrd", tmp_path / "b.nrrd", "--tolerance-mm", "-1") == 2
 
 
+def test_evaluate_says_when_there_is_nothing_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_label_map(tmp_path / "a.nrrd", LabelMap(np.zeros(GEOMETRY.shape, np.uint8), GEOMETRY))
+    assert run("evaluate", tmp_path / "a.nrrd", tmp_path / "a.nrrd") == 0
+    assert capsys.readouterr().out == "There is nothing to compare: both label maps are background only.\n"
+
+
 def test_phantom_writes_cases_that_train_can_find(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("phantom", "-o", tmp_path / "cases", "--count", 1, "--domain", "shifted") == 0
     assert len(list((tmp_path / "cases" / "images").iterdir())) == 1

@@ -200,8 +200,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     result = jobs.evaluate(arguments.prediction, arguments.reference, tolerance_mm=arguments.tolerance_mm)
     if arguments.json:
         return _print_json(result)
-    names = list(next(iter(result.figures.values()), {}))
-    width = max(map(len, names), default=0)
+    if not result.figures:
+        return print("There is nothing to compare: both label maps are background only.")
+    names = list(next(iter(result.figures.values())))
+    width = max(map(len, names))
     print(" ".join([" " * width, *(f"{'class ' + value:>12}" for value in result.figures)]))
     for name in names:
         values = [row[name] for row in result.figures.values()]
