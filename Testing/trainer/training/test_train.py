@@ -250,6 +250,17 @@ def test_an_annotation_that_labels_only_background_is_refused(tmp_path):
         train(request_for(tmp_path, cases=[empty]), control=Control(), report=silent)
 
 
+def test_a_structure_on_held_out_slices_only_is_not_there_to_train_on(tmp_path):
+    case = ball_case(0)
+    sparse = dataclasses.replace(case, annotation=keep_slices(case.annotation, [(0, 0), (0, 6)]))
+    with pytest.raises(TrainingDataError, match="background"):
+        train(
+            request_for(tmp_path, cases=[sparse], held_out_slices={"ball_0": [(0, 6)]}),
+            control=Control(),
+            report=silent,
+        )
+
+
 def test_a_model_is_not_written_over_the_one_it_starts_from(tmp_path):
     first = train(request_for(tmp_path), control=Control(), report=silent)
     request = request_for(tmp_path, start=first.model, start_sha256=first.sha256)

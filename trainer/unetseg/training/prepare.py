@@ -36,6 +36,15 @@ def split_annotation(annotation: LabelMap, held_out: Sequence[SliceKey]) -> tupl
     return replace(annotation, array=trained), replace(annotation, array=measured)
 
 
+def trained_cases(request: TrainingRequest) -> list[Case]:
+    """The cases that are trained on, their held-out slices unlabelled."""
+    return [
+        replace(case, annotation=split_annotation(_annotation(case), request.held_out_slices.get(case.name, ()))[0])
+        for case in request.cases
+        if case.name not in request.validation
+    ]
+
+
 def prepare_cases(
     request: TrainingRequest, plan: Plan, *, check_cancel: Callable[[], None], report: Callable[[float], None]
 ) -> PreparedCases:

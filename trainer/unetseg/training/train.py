@@ -25,7 +25,7 @@ from .checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, stor
 from .control import Control
 from .curve import Curve, curve_path
 from .loop import Tools, TrainingLoop
-from .prepare import PreparedCases, prepare_cases
+from .prepare import PreparedCases, prepare_cases, trained_cases
 from .progress import Dice, Progress, Report
 from .request import TrainingRequest, TrainingResult, check_request
 from .state import Counters, Tensors, TrainingState
@@ -45,7 +45,7 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     check_request(request)
     report(Progress("preparing", 0.0))
     classes = len(request.labels)
-    warnings = check_annotations([case for case in request.cases if case.name not in request.validation], classes)
+    warnings = check_annotations(trained_cases(request), classes)
     choice = choose_device(request.device)
     blueprint = _blueprint(request, choice.device)
     check_document(_document(request, blueprint, Counters(), choice.device))
