@@ -244,9 +244,10 @@ def _patch_size(
     while math.prod(patch) > limit:
         longer = [axis for axis in range(3) if patch[axis] > SMALLEST_POOLED * multiples[axis]]
         if not longer:
+            needed = math.prod(patch) * BYTES_PER_VOXEL * MIN_BATCH[dimensions]
             raise MemoryLimitError(
-                "Training needs memory for a small patch",
-                received=f"{memory_bytes} bytes, needed {math.prod(patch) * BYTES_PER_VOXEL * MIN_BATCH[dimensions]}",
+                "Training needs memory for a small patch of the images",
+                received=f"{(memory_bytes or 0) / 2**30:.2f} GB allowed, at least {needed / 2**30:.2f} GB needed",
                 remedy="Allow more memory",
             )
         longest = max(longer, key=lambda axis: patch[axis] * spacing_mm[axis])
