@@ -102,3 +102,12 @@ def test_a_label_map_is_uint8_on_its_grid() -> None:
         LabelMap(np.zeros((1, 4, 5, 6), dtype=np.uint8), GEOMETRY)
     with pytest.raises(ImageError, match=r"uint8\. Received: int16"):
         LabelMap(np.zeros((4, 5, 6), dtype=np.int16), GEOMETRY)  # type: ignore[arg-type]
+
+
+def test_a_geometry_describes_itself_in_words() -> None:
+    turned = ((0.0, -0.6, 0.8), (0.0, 0.8, 0.6), (1.0, 0.0, 0.0))
+    geometry = Geometry((3, 4, 5), (2.5, 1.0 / 3, 1.0), (-1.0, 2.0, 30.0), turned)
+    assert str(geometry) == (
+        "shape (3, 4, 5), spacing (2.5, 0.3333, 1.0) mm, origin (-1.0, 2.0, 30.0) mm, "
+        "direction ((0.0, -0.6, 0.8), (0.0, 0.8, 0.6), (1.0, 0.0, 0.0))"
+    )

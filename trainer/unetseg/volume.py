@@ -62,6 +62,13 @@ class Geometry:
                 remedy="Resample a sheared (gantry-tilted) image to a rectangular grid first",
             )
 
+    def __str__(self) -> str:
+        """For error messages, rounded."""
+        spacing, origin, *direction = (
+            tuple(round(x, 4) for x in values) for values in (self.spacing_mm, self.origin_mm, *self.direction)
+        )
+        return f"shape {self.shape}, spacing {spacing} mm, origin {origin} mm, direction {tuple(direction)}"
+
     @property
     def voxel_volume_mm3(self) -> float:
         return float(np.prod(self.spacing_mm))

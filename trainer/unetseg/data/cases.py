@@ -80,7 +80,7 @@ def load_case(files: CaseFiles) -> Case:
     if not label_map.geometry.matches(volume.geometry):
         raise TrainingDataError(
             "A label map must lie on the grid of its image",
-            received=f"{files.label} with {_grid(label_map)}, {files.images[0]} with {_grid(volume)}",
+            received=f"{files.label} with {label_map.geometry}, {files.images[0]} with {volume.geometry}",
             remedy="Resample the label map to the image (nearest neighbour), or correct the header",
         )
     if files.ignore_value is not None:
@@ -88,12 +88,6 @@ def load_case(files: CaseFiles) -> Case:
         array[array == files.ignore_value] = UNLABELLED
         label_map = LabelMap(array, label_map.geometry)
     return Case(files.name, volume, label_map)
-
-
-def _grid(image: Volume | LabelMap) -> str:
-    geometry = image.geometry
-    spacing, origin = (tuple(round(x, 4) for x in values) for values in (geometry.spacing_mm, geometry.origin_mm))
-    return f"shape {geometry.shape}, spacing {spacing} mm, origin {origin} mm"
 
 
 def _labels_of_segmentations(cases: Iterable[CaseFiles]) -> tuple[Label, ...]:
