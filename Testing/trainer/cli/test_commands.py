@@ -263,7 +263,7 @@ def test_train_holds_out_a_fifth_and_says_what_it_decided(
 def test_train_passes_its_options_on(cases: Path, model: Path, tmp_path: Path, asked: list[Any]) -> None:
     (tmp_path / "new.checkpoint.safetensors").touch()
     words = ["--start-from", model, "--iterations", 7, "--validation", "case_1, case_3", "--resume", "--device", "cpu"]
-    words += ["--modality", "CT", "--memory-gb", 2, "--network", "unet_2d", "--preset", "paper"]
+    words += ["--memory-gb", 2]
     assert run("train", cases, "-o", tmp_path / "new.safetensors", *words) == 0
     (request,) = asked
     assert (request.settings.seconds, request.settings.iterations) == (None, 7)
@@ -271,7 +271,22 @@ def test_train_passes_its_options_on(cases: Path, model: Path, tmp_path: Path, a
     assert request.start.document.labels == request.labels == DOCUMENT.labels
     assert len(request.start_sha256) == 64
     assert (request.resume, request.device, request.memory_gb) == (True, "cpu", 2.0)
+
+
+def test_train_passes_the_choices_for_a_new_model_on(cases: Path, tmp_path: Path, asked: list[Any]) -> None:
+    words = ["--modality", "CT", "--network", "unet_2d", "--preset", "paper"]
+    assert run("train", cases, "-o", tmp_path / "new.safetensors", "--iterations", 7, *words) == 0
+    (request,) = asked
     assert (request.modality, request.network, request.preset) == ("CT", "unet_2d", "paper")
+
+
+@pytest.mark.parametrize("words", [["--network", "unet_2d"], ["--preset", "paper"], ["--modality", "CT"]])
+def test_retraining_refuses_choices_that_it_would_ignore(
+    words: list[str], cases: Path, model: Path, tmp_path: Path, asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", cases, "-o", tmp_path / "new.safetensors", "--start-from", model, *words) == 2
+    assert f"keeps its network and normalisation. Received: {words[0]} {words[1]}" in capsys.readouterr().err
+    assert asked == []
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "cases", type=Path, metavar="CASES", help="folder with images/ and labels/, dataset.json, or JSON list"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="a .safetensors file")
-    parser.add_argument("--network", default="unet_3d", metavar="N", help="see describe (default: unet_3d)")
-    parser.add_argument("--preset", default="compact", metavar="P", help="see describe (default: compact)")
+    parser.add_argument("--network", metavar="N", help="see describe (default: unet_3d)")
+    parser.add_argument("--preset", metavar="P", help="its size, see describe (default: compact)")
     parser.add_argument("--modality", metavar="M", help="CT, MR, microscopy or ultrasound (default: guessed)")
     parser.add_argument("--start-from", type=Path, metavar="MODEL", help="retrain this model; it stays as it is")
     budget = parser.add_mutually_exclusive_group()

@@ -24,7 +24,10 @@ def training_request(
     """Reads the labelled cases and the start model; says on stderr what was decided."""
     settings = _settings(arguments, default_seconds)
     check_output(arguments.output, resume=arguments.resume)
-    preset_arguments(arguments.network, arguments.preset)  # refuses unknown names, before images are read
+    network, preset = arguments.network or TrainingRequest.network, arguments.preset or TrainingRequest.preset
+    preset_arguments(network, preset)  # refuses unknown names, before images are read
+    if arguments.start_from is not None:
+        _check_keeps_its_network(arguments)
     if arguments.modality is not None and arguments.modality not in get_args(Modality):
         raise unknown_name("modality", arguments.modality, get_args(Modality))
     start = None if arguments.start_from is None else load_model(arguments.start_from)
@@ -39,8 +42,8 @@ def training_request(
         output=arguments.output,
         settings=settings,
         labels=_labels(found, cases) if start is None else start.document.labels,
-        network=arguments.network,
-        preset=arguments.preset,
+        network=network,
+        preset=preset,
         modality=arguments.modality or found.modality,
         start=start,
         start_sha256="" if start is None else file_sha256(arguments.start_from),
@@ -78,6 +81,17 @@ def _settings(arguments: argparse.Namespace, default_seconds: float) -> Training
     settings = TrainingSettings(seconds=seconds, iterations=arguments.iterations, seed=arguments.seed)
     check_settings(settings)
     return settings
+
+
+def _check_keeps_its_network(arguments: argparse.Namespace) -> None:
+    chosen = {name: getattr(arguments, name) for name in ("network", "preset", "modality")}
+    given = ", ".join(f"--{name} {value}" for name, value in chosen.items() if value is not None)
+    if given:
+        raise SettingsError(
+            "A retrained model keeps its network and normalisation",
+            received=given,
+            remedy="Leave that out, or train a new model without --start-from",
+        )
 
 
 def _load(found: CaseList, check_cancel: Callable[[], None]) -> list[Case]:
