@@ -1,7 +1,8 @@
 """The compact 3D U-Net on the hippocampus (MSD Task04): trained on case numbers ≡ 1 mod 3, tested on ≡ 2 mod 3.
 
-``--slices 3`` trains on annotations that label only that many coronal slices of each case, evenly spread over the
-extent of the structure; every tenth training case is held out for choosing the weights, labelled just as sparsely.
+``--slices 1,1,1`` trains on annotations that label only one slice across each of the three axes of a case, as in Çiçek
+2016; every tenth training case is held out for choosing the weights, labelled just as sparsely. Slices across a single
+axis, all within the structure (``0,3,0``), never show where it ends: the network then goes on beyond its ends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from annotator import annotate, strided_slices
+from annotator import annotate, orthogonal_slices
 from experiment import DATA, load_cases, measure, parser, run_training, settings
 from results import publish
 from unetseg.config import Label
@@ -22,18 +23,21 @@ LABELS = (
     Label(1, "anterior hippocampus", (230, 159, 0)),
     Label(2, "posterior hippocampus", (86, 180, 233)),
 )
-CORONAL = 1  # the files' second array axis runs along the long axis of the hippocampus
 
 
 def case_number(name: str) -> int:
     return int(name.split("_")[1])
 
 
-def sparse(case: Case, count: int) -> Case:
-    """The case as if only ``count`` slices had been labelled."""
+def sparse(case: Case, counts: tuple[int, int, int]) -> Case:
+    """The case as if only so many slices across D, H and W had been labelled."""
     assert case.annotation is not None
-    slices = strided_slices(case.annotation, axis=CORONAL, count=count)
-    return replace(case, annotation=annotate(case.annotation, slices))
+    return replace(case, annotation=annotate(case.annotation, orthogonal_slices(case.annotation, counts)))
+
+
+def per_axis(text: str) -> tuple[int, int, int]:
+    d, h, w = (int(count) for count in text.split(","))
+    return d, h, w
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -42,9 +46,10 @@ def main(arguments: argparse.Namespace) -> None:
     test = load_cases(folder, keep=lambda name: case_number(name) % 3 == 2)
     if arguments.slices:
         training = [sparse(case, arguments.slices) for case in training]
+    name = "_".join(map(str, arguments.slices or ("all",)))
     request = TrainingRequest(
         cases=training,
-        output=arguments.output / f"hippocampus_{arguments.slices or 'all'}_slices.safetensors",
+        output=arguments.output / f"hippocampus_{name}_slices.safetensors",
         settings=settings(arguments),
         labels=LABELS,
         network=arguments.network,
@@ -55,7 +60,8 @@ def main(arguments: argparse.Namespace) -> None:
     result = run_training(request)
     scores = measure(result.model, test, device=arguments.device)
     publish(
-        f"Hippocampus, {arguments.network} compact, {arguments.slices or 'all'} slices labelled per case",
+        f"Hippocampus, {arguments.network} compact, {'all' if not arguments.slices else sum(arguments.slices)} slices "
+        "labelled per case",
         ["training cases", "test cases", "anterior", "posterior", "mean Dice", "worst case", "iterations", "seconds"],
         [
             [
@@ -74,7 +80,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     options = parser(__doc__ or "", seconds=1500)
-    options.add_argument("--slices", type=int, default=0, help="labelled slices per case; 0: all")
+    options.add_argument("--slices", type=per_axis, help="labelled slices per case across D, H, W; default: all")
     options.add_argument("--network", default="unet_3d")
     chosen = options.parse_args()
     Path(chosen.output).mkdir(parents=True, exist_ok=True)
