@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -130,6 +131,24 @@ def test_tiles_retreat_too(image):
     assert torch.allclose(torch.cat([s for _, s in slabs], 1), expected, atol=1e-6)
     assert len(notes) == 1
     assert len(calls) > 1
+
+
+def test_what_an_earlier_attempt_gave_is_not_given_again(network, image, monkeypatch):
+    """The second attempt begins two slices before the first one's end, where the pooling's windows begin."""
+    logits = torch.zeros(3, 70, 25, 19)
+    logits[0] = torch.arange(70.0)[:, None, None]
+
+    def run(engine, image, plan, attempt, first_slice, progress):
+        if first_slice == 0:
+            yield 0, logits[:, :10]
+            raise MemoryError
+        for start, stop in ((first_slice - 2, first_slice), (first_slice - 1, 30), (30, 70)):
+            yield start, logits[:, start:stop]
+
+    monkeypatch.setattr(sys.modules["unetseg.inference.predict"], "_run", run)
+    slabs = list(predict(network, image, patch_size=PATCH, device=CPU))
+    assert [(start, slab.shape[1]) for start, slab in slabs] == [(0, 10), (10, 20), (30, 40)]
+    assert torch.equal(torch.cat([slab for _, slab in slabs], 1), logits.softmax(0))
 
 
 def test_other_errors_pass_through(image):
