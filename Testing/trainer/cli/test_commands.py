@@ -13,6 +13,7 @@ import pytest
 
 from small_models import DOCUMENT, save_small_model
 from unetseg import cli, jobs, records
+from unetseg.cli.training import held_out
 from unetseg.errors import SettingsError, TrainingDataError
 from unetseg.image_io import read_label_map, write_image, write_label_map
 from unetseg.messages import Progress, Trained
@@ -271,6 +272,15 @@ def test_train_passes_its_options_on(cases: Path, model: Path, tmp_path: Path, a
     assert request.start.document.labels == request.labels == DOCUMENT.labels
     assert len(request.start_sha256) == 64
     assert (request.resume, request.device, request.memory_gb) == (True, "cpu", 2.0)
+
+
+def test_a_case_whose_name_is_a_number_can_be_held_out() -> None:
+    names, generator = ["05", "09", "1", "11"], np.random.default_rng(0)
+    assert held_out("05", names, generator) == ("05",)
+    assert held_out("1, 11", names, generator) == ("1", "11")
+    assert len(held_out("0.5", names, generator)) == 2
+    with pytest.raises(SettingsError, match="at least 0 and below 1"):
+        held_out("5", names, generator)
 
 
 def test_train_passes_the_choices_for_a_new_model_on(cases: Path, tmp_path: Path, asked: list[Any]) -> None:

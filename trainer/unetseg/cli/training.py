@@ -55,18 +55,18 @@ def training_request(
 
 
 def held_out(wish: str, names: Sequence[str], generator: np.random.Generator) -> tuple[str, ...]:
-    """The cases to measure on: a share of all (rounded down, drawn at random) or names joined by commas.
+    """The cases to measure on: names joined by commas, or a share of all (rounded down, drawn at random).
 
-    Raises ``SettingsError`` for a name that is not among ``names`` and for a share outside [0, 1).
+    A number is a name where a case is called so. Raises ``SettingsError`` for a name that is not among ``names`` and for a share outside [0, 1).
     """
+    wanted = [name.strip() for name in wish.split(",")]
+    unknown = [name for name in wanted if name not in names]
+    if not unknown:
+        return tuple(wanted)
     try:
         share = float(wish)
     except ValueError:
-        wanted = [name.strip() for name in wish.split(",")]
-        for name in wanted:
-            if name not in names:
-                raise unknown_name("held-out case", name, names) from None
-        return tuple(wanted)
+        raise unknown_name("held-out case", unknown[0], names) from None
     if not 0 <= share < 1:
         raise SettingsError("The share of held-out cases must be at least 0 and below 1", received=wish)
     drawn = generator.choice(len(names), size=int(share * len(names)), replace=False)
