@@ -57,7 +57,8 @@ def training_request(
 def held_out(wish: str, names: Sequence[str], generator: np.random.Generator) -> tuple[str, ...]:
     """The cases to measure on: names joined by commas, or a share of all (rounded down, drawn at random).
 
-    A number is a name where a case is called so. Raises ``SettingsError`` for a name that is not among ``names`` and for a share outside [0, 1).
+    A number is a name where a case is called so. Raises ``SettingsError`` for a name that is not among ``names``
+    and for a share outside [0, 1).
     """
     wanted = [name.strip() for name in wish.split(",")]
     unknown = [name for name in wanted if name not in names]
