@@ -20,7 +20,7 @@ import torch
 
 from results import publish
 from unetseg import networks
-from unetseg.config import Label, ModelDocument, NetworkConfig, Normalisation, Plan, TrainingRecord, TrainingSettings
+from unetseg.config import Label, ModelDocument, NetworkConfig, Normalisation, Plan, TrainingRecord
 from unetseg.image_io import read_label_map, read_volume, write_label_map
 from unetseg.inference import segment
 from unetseg.model_file import Model
@@ -58,7 +58,7 @@ def random_model(volume: Volume, network: str, preset: str, zoom: float) -> Mode
         normalisation=(Normalisation("zscore"),) * channels,
     )
     labels = tuple(Label(value, f"Label {value}", (60 * value, 100, 100)) for value in range(CLASSES))
-    untrained = TrainingRecord("", (), (), (), TrainingSettings(iterations=0), 0, 0.0, "", (), {}, "")
+    untrained = TrainingRecord("", (), (), (), {}, 0, 0.0, "", (), {}, "")
     return Model(ModelDocument(NetworkConfig(network, channels, CLASSES, arguments), labels, plan, untrained), built)
 
 

@@ -95,14 +95,14 @@ def predict_labels(
     """The most probable class (d, h, w) of a prepared image (C, d, h, w); ``device``: None is the network's own."""
     device = device or next(network.parameters()).device
     slabs = predict(network, image, patch_size=patch_size, device=device, check_cancel=check_cancel)
-    return np.concatenate([slab.argmax(0).to("cpu", torch.uint8).numpy() for _, slab in slabs])
+    return np.concatenate([slab.max(0).indices.to("cpu", torch.uint8).numpy() for _, slab in slabs])
 
 
-def least_bytes(network: UNet, shape: Shape, *, patch_size: Shape, device: torch.device) -> int:
-    """The least memory, network included, in which an image of ``shape`` (d, h, w) can be predicted on ``device``."""
+def least_bytes(network: UNet, shape: Shape, *, patch_size: Shape) -> int:
+    """The least memory, network included, in which an image of ``shape`` (d, h, w) can be predicted."""
     network = copy.deepcopy(network).eval()
     weights: int = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    return weights + _least_bytes(network, shape, Attempt(device, 0), patch_size)
+    return weights + _least_bytes(network, shape, Attempt(torch.device("cpu"), 0), patch_size)
 
 
 def _least_bytes(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> int:
@@ -137,14 +137,17 @@ def _attempts(
 
     Raises ``MemoryLimitError`` where there is none left.
     """
-    least = _least_bytes(network, shape, first, patch_size)
     needed_bytes = first.budget_bytes
     tried = set()
-    if least <= first.budget_bytes:
+    try:
         plan = _plan(network, shape, first, patch_size)
+    except MemoryLimitError:
+        pass  # a later rung may fit: with maps in main memory, or on the CPU
+    else:
         needed_bytes = plan.needed_bytes
         tried.add((plan, first.device, first.offload, first.half))
         yield first, plan
+    least = _least_bytes(network, shape, first, patch_size)
     for attempt in ladder(first, needed_bytes=needed_bytes, least_bytes=least, allow_cpu=allow_cpu):
         try:
             plan = _plan(network, shape, attempt, patch_size)

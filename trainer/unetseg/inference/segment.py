@@ -14,7 +14,7 @@ from ..errors import SettingsError
 from ..model_file import Model
 from ..preprocessing import Prepared, preprocess
 from ..volume import LabelArray, LabelMap, Volume
-from .devices import GIB, choose_device
+from .devices import GIB, available_devices, choose_device
 from .predict import least_bytes, predict
 from .restore import restore
 
@@ -92,8 +92,9 @@ def segment_prepared(
         raise SettingsError("The memory limit must be positive", received=f"{memory_gb} GB")
     network = model.network
     patch_size = model.document.plan.patch_size
-    shape = prepared.geometry.shape
-    needed_bytes = least_bytes(network, shape, patch_size=patch_size, device=torch.device("cpu"))
+    needed_bytes = 0
+    if device == "auto" and len(available_devices()) > 1:
+        needed_bytes = least_bytes(network, prepared.geometry.shape, patch_size=patch_size)
     choice = choose_device(device, needed_bytes=needed_bytes)
     notes = [choice.reason]
     slabs = predict(
