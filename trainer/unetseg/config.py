@@ -171,6 +171,8 @@ class TrainingRecord:
         parent_sha256: hash of the model file that training started from; empty for a first model.
         cases, validation_cases: names.
         annotated_slices: per case, the number of slices labelled all over (a fully labelled case: those along D).
+        settings: the ``TrainingSettings`` as JSON; not the class, so that a model of today can be read when the
+            settings have changed.
         held_out_dice: per class value ≥ 1 the Dice on held-out data at the saved weights; None where no
             held-out voxel has or was given the class. Empty without validation.
         versions: of unetseg, torch, numpy, SimpleITK, Python.
@@ -180,7 +182,7 @@ class TrainingRecord:
     cases: tuple[str, ...]
     validation_cases: tuple[str, ...]
     annotated_slices: tuple[int, ...]
-    settings: TrainingSettings
+    settings: Mapping[str, Any]
     iterations: int
     seconds: float
     device: str

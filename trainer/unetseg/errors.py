@@ -37,19 +37,19 @@ class UnetsegError(Exception):
         return " ".join(parts)
 
 
-class SettingsError(UnetsegError):
+class SettingsError(UnetsegError, ValueError):
     """An option or argument has a value that cannot be used (the CLI exits with 2)."""
 
     code = "settings"
 
 
-class ImageError(UnetsegError):
+class ImageError(UnetsegError, ValueError):
     """An image, label map or its geometry cannot be used."""
 
     code = "image"
 
 
-class TrainingDataError(UnetsegError):
+class TrainingDataError(UnetsegError, ValueError):
     """The cases or annotations do not allow training."""
 
     code = "training_data"

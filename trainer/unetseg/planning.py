@@ -126,7 +126,12 @@ def guess_modality(fingerprint: Fingerprint) -> Modality:
 
 
 def make_plan(
-    fingerprint: Fingerprint, *, dimensions: int, modality: Modality, memory_bytes: int | None = None
+    fingerprint: Fingerprint,
+    *,
+    dimensions: int,
+    modality: Modality,
+    memory_bytes: int | None = None,
+    max_depth: int | None = None,
 ) -> Planned:
     """Decide how volumes are brought to the network, and its levels.
 
@@ -136,6 +141,7 @@ def make_plan(
 
     Args:
         dimensions: 2 or 3, of the network.
+        max_depth: levels that the network has where the image is large enough; None: ``MAX_DEPTH``.
         memory_bytes: that training may take with a compact network; None: small patches, for a CPU.
 
     Raises:
@@ -153,7 +159,7 @@ def make_plan(
     if dimensions == 2:
         extent[0] = 1
     d, h, w = (max(1, round(float(size))) for size in extent)
-    pooling = plan_pooling(spacing_mm, (d, h, w), MAX_DEPTH[dimensions])
+    pooling = plan_pooling(spacing_mm, (d, h, w), max_depth or MAX_DEPTH[dimensions])
     patch_size = _patch_size((d, h, w), spacing_mm, pooling, dimensions, memory_bytes)
     batch_size = MIN_BATCH[dimensions] * PATCH_VOXELS[dimensions] // math.prod(patch_size)
     plan = Plan(

@@ -108,7 +108,7 @@ def test_a_failure_is_one_sentence_and_an_exit_code(
     monkeypatch.setattr(jobs, "describe", fail)
     assert run("describe") == code
     lines = capsys.readouterr().err.splitlines()
-    if isinstance(error, ValueError):
+    if type(error) is ValueError:
         assert lines[0].startswith("Traceback")
         assert "ValueError: 3" in lines[-1]
     else:

@@ -17,6 +17,7 @@ HEADER = CheckpointHeader(
     parent_sha256="",
     cases=("a", "b"),
     validation_cases=("b",),
+    held_out_slices={"a": ((0, 3),)},
     counters=Counters(),
 )
 
@@ -46,6 +47,7 @@ def test_a_checkpoint_gives_back_tensors_and_counters(tmp_path):
     [
         ({"settings": replace(SETTINGS, seed=7)}, "keeps its settings.*seed was 0, is 7"),
         ({"cases": ("a", "c")}, "keeps its cases"),
+        ({"held_out_slices": {"a": ((0, 4),)}}, "keeps its held out slices"),
         ({"parent_sha256": "12"}, "keeps its parent sha256"),
     ],
 )
@@ -53,6 +55,14 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_pat
     write_checkpoint(tmp_path / "c.safetensors", state(0), HEADER)
     with pytest.raises(SettingsError, match=told):
         load_checkpoint(tmp_path / "c.safetensors", state(1), replace(HEADER, **changes))
+
+
+def test_a_training_may_go_on_with_another_budget(tmp_path):
+    write_checkpoint(tmp_path / "c.safetensors", state(0), HEADER)
+    target = state(1)
+    longer = replace(HEADER, settings=replace(SETTINGS, iterations=90))
+    load_checkpoint(tmp_path / "c.safetensors", target, longer)
+    assert target.counters.iteration == 4
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

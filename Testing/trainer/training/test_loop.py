@@ -196,3 +196,28 @@ def test_checkpoints_are_written_at_the_start_and_in_the_given_interval():
     loop, _, _, written = make(TrainingSettings(iterations=6, checkpoint_seconds=1e-9))
     loop.run()
     assert [counters.iteration for counters, _ in written] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_disk_that_fills_up_is_noted_and_does_not_end_the_training():
+    loop, _, _, _ = make(TrainingSettings(iterations=4, checkpoint_seconds=1e-9))
+
+    def full_from_step_3(state):
+        if state.counters.iteration >= 3:
+            raise OSError(28, "No space left on device")
+
+    loop.tools = replace(loop.tools, write_checkpoint=full_from_step_3)
+    loop.run()
+    assert loop.state.counters.iteration == 4
+    assert [note[:15] for note in loop.notes] == ["At iteration 3 ", "At iteration 4 "]
+
+
+def test_a_folder_that_takes_no_checkpoint_is_told_before_the_first_step():
+    loop, _, logged, _ = make(TrainingSettings(iterations=4))
+
+    def refuse(state):
+        raise OSError(13, "Permission denied")
+
+    loop.tools = replace(loop.tools, write_checkpoint=refuse)
+    with pytest.raises(OSError, match="Permission denied"):
+        loop.run()
+    assert logged == []

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from unetseg.config import TrainingSettings
+from unetseg.config import AugmentationSettings, TrainingSettings
 from unetseg.errors import SettingsError
 from unetseg.training.schedule import budget_fraction, check_settings, learning_rate_factor
 
@@ -44,6 +44,22 @@ def test_seconds_decide_the_fraction_whatever_the_steps():
 )
 def test_unusable_settings_are_refused_with_the_rule_and_the_value(changes, told):
     settings = dataclasses.replace(TrainingSettings(iterations=3), **changes)
+    with pytest.raises(SettingsError, match=told):
+        check_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"flip_axes": (3,)}, "flip_axes must be among 0, 1 and 2"),
+        ({"noise_probability": 1.5}, r"noise_probability must lie in \[0, 1\]"),
+        ({"noise_std": -0.1}, "noise_std must not be negative"),
+        ({"scale": (1.2, 0.8)}, "scale must be 0 < lower <= upper"),
+        ({"elastic_grid_voxels": 1}, "elastic_grid_voxels must be at least 2"),
+    ],
+)
+def test_unusable_augmentation_is_refused_with_the_rule_and_the_value(changes, told):
+    settings = TrainingSettings(iterations=3, augmentation=AugmentationSettings(**changes))
     with pytest.raises(SettingsError, match=told):
         check_settings(settings)
 

@@ -267,3 +267,28 @@ def test_a_model_is_not_written_over_the_one_it_starts_from(tmp_path):
     with pytest.raises(SettingsError, match="another name"):
         train(request, control=Control(), report=silent)
     assert file_sha256(first.path) == first.sha256
+
+
+def test_weights_worse_than_those_of_the_start_model_are_not_saved(tmp_path):
+    settings = TrainingSettings(iterations=100, validations=1, learning_rate=1e-2)
+    first = train(request_for(tmp_path, settings=settings), control=Control(), report=silent)
+    inverted = ball_case(1)  # what it is taught now contradicts what the held-out case shows
+    inverted = dataclasses.replace(
+        inverted, annotation=dataclasses.replace(inverted.annotation, array=1 - inverted.annotation.array)
+    )
+    result = train(
+        request_for(
+            tmp_path,
+            cases=[inverted, ball_case(2)],
+            validation=("ball_2",),
+            settings=TrainingSettings(iterations=40, validations=1, learning_rate=1e-2),
+            output=tmp_path / "worse.safetensors",
+            start=first.model,
+            start_sha256=first.sha256,
+        ),
+        control=Control(),
+        report=silent,
+    )
+    assert result.held_out_after == result.held_out_before
+    expected, found = weights(first.path), weights(result.path)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)

@@ -41,7 +41,7 @@ def training_request(
         cases=cases,
         output=arguments.output,
         settings=settings,
-        labels=_labels(found, cases) if start is None else start.document.labels,
+        labels=start.document.labels if start is not None and not found.labels else _labels(found, cases),
         network=network,
         preset=preset,
         modality=arguments.modality or found.modality,

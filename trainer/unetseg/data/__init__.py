@@ -5,6 +5,7 @@ This package loads without torch; what needs it is imported from ``unetseg.data.
 
 from .annotations import (
     PreparedCase,
+    Slice,
     annotated_slices,
     check_annotations,
     class_counts,
@@ -18,6 +19,7 @@ __all__ = [
     "CaseFiles",
     "CaseList",
     "PreparedCase",
+    "Slice",
     "annotated_slices",
     "check_annotations",
     "class_counts",

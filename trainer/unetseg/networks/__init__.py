@@ -21,7 +21,7 @@ NETWORKS: dict[str, type[UNet]] = {
 }
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "attention_unet": {"compact": {"base_channels": 8}, "paper": {}},
+    "attention_unet": {"compact": {"base_channels": 8}, "paper": {"depth": 5}},
     "unet_2d": {"compact": {"base_channels": 16, "norm": "batch"}, "paper": {}},
     "unet_3d": {"compact": {"base_channels": 8}, "paper": {}},
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import records
 from ..config import NetworkConfig, Plan, TrainingSettings
+from ..data import Slice
 from ..errors import ModelFileError, SettingsError
 from ..model_file import read_tensors, write_tensors
 from ..tensor_file import read_header
@@ -15,7 +17,10 @@ from .state import Counters, TrainingState
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """What must be the same in a resumed training, and where it stood."""
+    """What must be the same in a resumed training, and where it stood (``counters``).
+
+    Only the budget may differ; with another one the learning rate does, so that the result is not that of one run.
+    """
 
     network: NetworkConfig
     plan: Plan
@@ -23,6 +28,7 @@ class CheckpointHeader:
     parent_sha256: str
     cases: tuple[str, ...]
     validation_cases: tuple[str, ...]
+    held_out_slices: Mapping[str, tuple[Slice, ...]]
     counters: Counters
 
 
@@ -73,8 +79,11 @@ def _unfit(error: Exception) -> ModelFileError:
 
 
 def _check_same(stored: CheckpointHeader, expected: CheckpointHeader) -> None:
-    for name in ("network", "plan", "parent_sha256", "cases", "validation_cases", "settings"):
+    for name in ("network", "plan", "parent_sha256", "cases", "validation_cases", "held_out_slices", "settings"):
         before, now = records.to_json(getattr(stored, name)), records.to_json(getattr(expected, name))
+        if name == "settings":
+            for budget in ("seconds", "iterations", "checkpoint_seconds"):
+                now[budget] = before[budget]
         if before != now:
             raise SettingsError(
                 f"A resumed training keeps its {name.replace('_', ' ')}",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from ..files import atomic_path
+
 
 def curve_path(model: Path) -> Path:
     """Where the curve of the training that makes ``model`` lies."""
@@ -25,8 +27,9 @@ class Curve:
         kept: list[str] = []
         if resumed_at and path.is_file():
             kept = [line for line in path.read_text("utf-8").splitlines() if _iteration(line) <= resumed_at]
-        self._file = path.open("w", encoding="utf-8", buffering=1)  # by line: a kill loses none
-        self._file.writelines(line + "\n" for line in kept)
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
+        self._file = path.open("a", encoding="utf-8", buffering=1)  # by line: a kill loses none
 
     def append(self, record: Mapping[str, object]) -> None:
         self._file.write(json.dumps(record) + "\n")

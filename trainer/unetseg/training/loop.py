@@ -46,7 +46,7 @@ class Tools:
 
 
 class TrainingLoop:
-    """Trains ``state`` in place.
+    """Trains ``state`` in place; ``notes`` says afterwards, in sentences, what the user should know.
 
     Args:
         precision: of the convolutions (autocast); losses are always float32.
@@ -69,6 +69,7 @@ class TrainingLoop:
         self.freeze_statistics = freeze_statistics
         # Monotonic, so that a changed wall clock or daylight saving does not end a training.
         self._start = time.monotonic() - state.counters.seconds
+        self.notes: list[str] = []
         self._reported = 0.0
         self._skipped = 0
         self._retreats = 0
@@ -165,16 +166,21 @@ class TrainingLoop:
         done = max(counters.validations_done + 1, int(self.fraction * self.settings.validations + 1e-9))
         without_gain = 0 if score > counters.best_score else counters.without_gain + 1
         if score >= counters.best_score:  # of equals the later: held-out data without a structure tells nothing
-            self.state.best = copied(self.state.average)
-            self._count(best_score=score, best_dice=dice)
+            self.state.set_best(dice)
         self._count(without_gain=without_gain, validations_done=done)
         self._good = copied(self.state.tensors())
         self.tools.log({"iteration": counters.iteration, "seconds": round(self._seconds(), 3), "held_out_dice": dice})
         self._report("validating", held_out_dice=dice)
 
     def _checkpoint(self) -> None:
+        """A disk that is full for a while must not end a long training; at its start it is told at once."""
         self._count()
-        self.tools.write_checkpoint(self.state)
+        try:
+            self.tools.write_checkpoint(self.state)
+        except OSError as error:
+            if self.state.counters.iteration == 0:
+                raise
+            self.notes.append(f"At iteration {self.state.counters.iteration} no checkpoint could be written: {error}.")
         self._checkpointed = self._seconds()
 
     def _tell(self, result: StepResult, rate: float) -> None:

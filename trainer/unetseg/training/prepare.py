@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..config import Plan
-from ..data import Case, PreparedCase, keep_slices
+from ..data import Case, PreparedCase, Slice, keep_slices
 from ..errors import TrainingDataError
 from ..preprocessing import Prepared, prepare_annotation, prepare_mask, preprocess
 from ..volume import UNLABELLED, LabelMap
-from .request import SliceKey, TrainingRequest
+from .request import TrainingRequest
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PreparedCases:
     held_out: tuple[PreparedCase, ...]
 
 
-def split_annotation(annotation: LabelMap, held_out: Sequence[SliceKey]) -> tuple[LabelMap, LabelMap]:
+def split_annotation(annotation: LabelMap, held_out: Sequence[Slice]) -> tuple[LabelMap, LabelMap]:
     """The annotation without, and with only, the given slices.
 
     A voxel on a held-out slice is never trained on, also where another annotated slice crosses it.

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Label, Modality, TrainingSettings
-from ..data import Case
+from ..data import Case, Slice
 from ..errors import SettingsError, TrainingDataError
 from ..model_file import Model, file_sha256
 from .checkpoint import checkpoint_path
 from .progress import Dice
 from .schedule import check_settings
-
-SliceKey = tuple[int, int]
-"""(voxel axis, index) on the volume's own grid."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class TrainingRequest:
     start: Model | None = None
     start_sha256: str = ""
     validation: Sequence[str] = ()
-    held_out_slices: Mapping[str, Sequence[SliceKey]] = field(default_factory=dict)
+    held_out_slices: Mapping[str, Sequence[Slice]] = field(default_factory=dict)
     device: str = "auto"
     memory_gb: float | None = None
     resume: bool = False

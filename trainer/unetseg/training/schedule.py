@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 
-from ..config import TrainingSettings
+from ..config import AugmentationSettings, TrainingSettings
 from ..errors import SettingsError
 
 MAX_SEED = 2**64 - 1
@@ -60,7 +62,31 @@ def check_settings(settings: TrainingSettings) -> None:
         "checkpoint_seconds must be positive": settings.checkpoint_seconds > 0,
         f"seed must be 0 to {MAX_SEED}": 0 <= settings.seed <= MAX_SEED,
     }
+    _check_rules("training", rules, settings)
+    _check_augmentation(settings.augmentation)
+
+
+def _check_augmentation(settings: AugmentationSettings) -> None:
+    values = dataclasses.asdict(settings)
+    rules = {
+        f"{name} must lie in [0, 1]": 0 <= value <= 1 for name, value in values.items() if name.endswith("_probability")
+    }
+    rules |= {
+        f"{name} must not be negative": value >= 0
+        for name, value in values.items()
+        if name.endswith(("_std", "_strength"))
+    }
+    for name in ("scale", "gamma", "contrast", "blur_sigma_voxels", "low_resolution_zoom"):
+        rules[f"{name} must be 0 < lower <= upper"] = 0 < values[name][0] <= values[name][1]
+    rules |= {
+        "flip_axes must be among 0, 1 and 2": set(settings.flip_axes) <= {0, 1, 2},
+        "rotation_degrees must lie in [0, 180]": 0 <= settings.rotation_degrees <= 180,
+        "elastic_grid_voxels must be at least 2": settings.elastic_grid_voxels >= 2,
+    }
+    _check_rules("augmentation", rules, settings)
+
+
+def _check_rules(kind: str, rules: Mapping[str, bool], settings: TrainingSettings | AugmentationSettings) -> None:
     for rule, holds in rules.items():
         if not holds:
-            name = rule.split()[0]
-            raise SettingsError(f"The training setting {rule}", received=getattr(settings, name))
+            raise SettingsError(f"The {kind} setting {rule}", received=getattr(settings, rule.split()[0]))

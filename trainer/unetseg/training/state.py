@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ..config import TrainingSettings
+from .progress import Dice, mean_dice
 
 Tensors = dict[str, Tensor]
 
@@ -64,6 +65,11 @@ class TrainingState:
                     self.average[name].lerp_(tensor, 1.0 - decay)
                 else:
                     self.average[name].copy_(tensor)
+
+    def set_best(self, dice: Dice) -> None:
+        """The averaged weights are the best so far, with this held-out Dice."""
+        self.best = copied(self.average)
+        self.counters = replace(self.counters, best_score=mean_dice(dice), best_dice=dice)
 
     def tensors(self) -> Tensors:
         """All tensors under names that ``load_tensors`` understands; references, not copies."""

@@ -5,23 +5,21 @@ from __future__ import annotations
 import copy
 import datetime
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import torch
 
-from .. import losses, networks
-from ..config import ModelDocument, NetworkConfig, Plan, TrainingRecord
+from .. import losses, records
+from ..config import ModelDocument, NetworkConfig, TrainingRecord
 from ..data import annotated_slices, check_annotations, class_counts
 from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
 from ..errors import CancelledError
-from ..inference import CHANNELS_LAST, available_devices, choose_device, interruptible
+from ..inference import CHANNELS_LAST, choose_device, interruptible
 from ..model_file import Model, check_document, save_model
 from ..networks import UNet
-from ..planning import fingerprint, guess_modality, make_plan
 from ..versions import versions
-from ..volume import Shape
-from .checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, stored_header, write_checkpoint
+from .blueprint import Blueprint, build_network, make_blueprint
+from .checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, write_checkpoint
 from .control import Control
 from .curve import Curve, curve_path
 from .loop import Tools, TrainingLoop
@@ -47,7 +45,7 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     classes = len(request.labels)
     warnings = check_annotations(trained_cases(request), classes)
     choice = choose_device(request.device)
-    blueprint = _blueprint(request, choice.device)
+    blueprint = make_blueprint(request, choice.device)
     check_document(_document(request, blueprint, Counters(), choice.device))
     cases = prepare_cases(
         request,
@@ -59,7 +57,7 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     validate = validator(network, cases.held_out, plan=blueprint.plan, classes=classes) if cases.held_out else None
     with interruptible(network, control.check):
         before = validate(network.state_dict()) if validate and request.start else ()
-        state = _run(request, blueprint, cases, network, control, report, validate)
+        state, notes = _run(request, blueprint, cases, network, control, report, validate, before)
     if state.counters.iteration == 0:  # stopped before anything was learnt
         raise CancelledError()
     report(Progress("saving", 1.0, state.counters.iteration))
@@ -77,80 +75,27 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
         held_out_before=before,
         held_out_after=state.counters.best_dice,
         warnings=warnings,
-        notes=(choice.reason,),
+        notes=(choice.reason, *notes),
     )
-
-
-@dataclass(frozen=True)
-class _Blueprint:
-    network: NetworkConfig
-    plan: Plan
-
-
-def _blueprint(request: TrainingRequest, device: torch.device) -> _Blueprint:
-    """The network and plan of the start model, or new ones from the fingerprint of the training cases.
-
-    Arguments of the request go before the plan's, and those before the preset's.
-    """
-    if request.start is not None:
-        return _Blueprint(request.start.document.network, request.start.document.plan)
-    arguments = {**networks.preset_arguments(request.network, request.preset), **request.network_arguments}
-    trained = [case for case in request.cases if case.name not in request.validation]
-    prints = fingerprint((case.volume, case.annotation) for case in trained if case.annotation is not None)
-    planned = make_plan(
-        prints,
-        dimensions=2 if request.network == "unet_2d" else arguments.get("dimensions", 3),
-        modality=request.modality or guess_modality(prints),
-        memory_bytes=_memory_bytes(request, device),
-    )
-    if not {"depth", "pooling"} & arguments.keys():
-        arguments |= planned.network_arguments
-    channels = trained[0].volume.array.shape[0]
-    config = NetworkConfig(request.network, channels, len(request.labels), arguments)
-    with torch.device("meta"):
-        multiple = _build(config).size_multiple
-    plan = replace(planned.plan, patch_size=_rounded_up(planned.plan.patch_size, multiple))
-    if request.resume:  # these follow the device's free memory, which may be another today
-        stored = stored_header(checkpoint_path(request.output)).plan
-        plan = replace(plan, patch_size=stored.patch_size, batch_size=stored.batch_size)
-    return _Blueprint(config, plan)
-
-
-def _memory_bytes(request: TrainingRequest, device: torch.device) -> int | None:
-    """For planning the patch: what the user allows, else on a GPU what is free; on a CPU small patches are quicker."""
-    if request.memory_gb is not None:
-        return int(request.memory_gb * 2**30)
-    if device.type == "cpu":
-        return None
-    return next(known.free_bytes for known in available_devices() if known.name == str(device))
-
-
-def _rounded_up(patch_size: Shape, multiple: tuple[int, ...]) -> Shape:
-    """The patch that a network of this size multiple takes; a 2D network leaves the first axis alone."""
-    d, h, w = (-(-size // m) * m for size, m in zip(patch_size, (1, *multiple)[-3:], strict=True))
-    return d, h, w
-
-
-def _build(config: NetworkConfig) -> UNet:
-    return networks.build(config.name, in_channels=config.in_channels, classes=config.classes, **config.arguments)
 
 
 def _initial_network(request: TrainingRequest, config: NetworkConfig, device: torch.device) -> UNet:
     torch.manual_seed(request.settings.seed)
-    network = _build(config) if request.start is None else copy.deepcopy(request.start.network)
+    network = build_network(config) if request.start is None else copy.deepcopy(request.start.network)
     return network.to(device, memory_format=CHANNELS_LAST[network.dimensions])  # type: ignore[call-overload,no-any-return]
 
 
 def _run(
     request: TrainingRequest,
-    blueprint: _Blueprint,
+    blueprint: Blueprint,
     cases: PreparedCases,
     network: UNet,
     control: Control,
     report: Report,
     validate: Validate | None,
-) -> TrainingState:
-    """The loop with its tools; afterwards ``network`` holds the weights to be saved."""
+    before: Dice,
+) -> tuple[TrainingState, tuple[str, ...]]:
+    """The loop with its tools, and what the user should know; afterwards ``network`` holds the weights to be saved."""
     settings, plan, classes = request.settings, blueprint.plan, len(request.labels)
     weights = class_weights(class_counts(cases.trained, classes), settings.class_weight_limits).tolist()
     state = TrainingState(network, settings=settings)
@@ -161,9 +106,12 @@ def _run(
         parent_sha256=request.start_sha256,
         cases=tuple(case.name for case in request.cases),
         validation_cases=tuple(request.validation),
+        held_out_slices={name: tuple(slices) for name, slices in request.held_out_slices.items()},
         counters=Counters(),
     )
     checkpoint = checkpoint_path(request.output)
+    if before:  # the model to beat
+        state.set_best(before)
     if request.resume:
         load_checkpoint(checkpoint, state, header)
     with Curve(curve_path(request.output), resumed_at=state.counters.iteration) as curve:
@@ -193,7 +141,7 @@ def _run(
             freeze_statistics=request.start is not None,
         )
         network.load_state_dict(loop.run())
-    return state
+    return state, tuple(loop.notes)
 
 
 def training_precision(name: str, device: torch.device) -> torch.dtype:
@@ -204,7 +152,7 @@ def training_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def _document(
-    request: TrainingRequest, blueprint: _Blueprint, counters: Counters, device: torch.device
+    request: TrainingRequest, blueprint: Blueprint, counters: Counters, device: torch.device
 ) -> ModelDocument:
     record = TrainingRecord(
         parent_sha256=request.start_sha256,
@@ -215,7 +163,7 @@ def _document(
             for case in request.cases
             if case.name not in request.validation and case.annotation is not None
         ),
-        settings=request.settings,
+        settings=records.to_json(request.settings),
         iterations=counters.iteration,
         seconds=round(counters.seconds, 3),
         device=str(device),
