@@ -13,8 +13,9 @@ import pytest
 
 from small_models import DOCUMENT, save_small_model
 from unetseg import cli, jobs, records
+from unetseg.cli import training
 from unetseg.cli.training import held_out
-from unetseg.errors import SettingsError, TrainingDataError
+from unetseg.errors import CancelledError, SettingsError, TrainingDataError
 from unetseg.image_io import read_label_map, write_image, write_label_map
 from unetseg.messages import Progress, Trained
 from unetseg.volume import Geometry, LabelMap
@@ -320,3 +321,17 @@ def test_a_wrong_option_is_explained(
     assert run("train", cases, "-o", tmp_path / "new.safetensors", *words) == code
     assert reason in capsys.readouterr().err
     assert asked == []
+
+
+@pytest.mark.parametrize(("left", "told"), [(True, " The same command with --resume goes on."), (False, "")])
+def test_a_cancelled_training_that_left_a_checkpoint_says_how_to_go_on(
+    left: bool, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cancelled(*arguments: object, **options: object) -> None:
+        raise CancelledError()
+
+    monkeypatch.setattr(training, "training_request", cancelled)
+    if left:
+        (tmp_path / "liver.checkpoint.safetensors").touch()
+    assert run("train", tmp_path, "-o", tmp_path / "liver.safetensors") == 130
+    assert capsys.readouterr().err == f"unetseg: Cancelled.{told}\n"

@@ -40,9 +40,20 @@ def main(argv: Sequence[str] | None = None, *, serve: Callable[[], int]) -> int:
         explained = explain(error)
         if isinstance(explained, InternalError):
             traceback.print_exc()
-        print(f"unetseg: {explained}", file=sys.stderr)
+        print(
+            f"unetseg: {explained}{_hint(arguments) if isinstance(explained, CancelledError) else ''}", file=sys.stderr
+        )
         return {SettingsError: 2, CancelledError: 130}.get(type(explained), 1)
     return 0
+
+
+def _hint(arguments: argparse.Namespace) -> str:
+    """What can still be done after a cancelled command."""
+    if arguments.command is not _train:
+        return ""
+    from ..training.checkpoint import checkpoint_path
+
+    return " The same command with --resume goes on." if checkpoint_path(arguments.output).is_file() else ""
 
 
 def _parser(serve: Callable[[], int]) -> argparse.ArgumentParser:
