@@ -74,7 +74,7 @@ def test_the_voxel_lies_in_the_patch_and_the_patch_in_the_image(
 ) -> None:
     shape = (12, 13, 14)
     for seed in range(30):
-        place = place_patch(np.random.default_rng(seed), voxel=voxel, shape=shape, patch_size=patch_size)
+        place = place_patch(np.random.default_rng(seed), voxel=voxel, shape=shape, patch_size=patch_size, sparse=False)
         for axis in range(3):
             start = voxel[axis] - place[axis]
             assert 0 <= place[axis] < patch_size[axis]
@@ -83,7 +83,10 @@ def test_the_voxel_lies_in_the_patch_and_the_patch_in_the_image(
 
 def test_a_small_image_lies_anywhere_in_a_larger_patch() -> None:
     generator = np.random.default_rng(0)
-    places = {place_patch(generator, voxel=(2, 0, 3), shape=(4, 4, 4), patch_size=(12, 12, 4)) for _ in range(300)}
+    places = {
+        place_patch(generator, voxel=(2, 0, 3), shape=(4, 4, 4), patch_size=(12, 12, 4), sparse=False)
+        for _ in range(300)
+    }
     assert [sorted({place[axis] for place in places}) for axis in range(3)] == [
         list(range(2, 11)),
         [2, 3, 4, 5, 6, 7, 8],
@@ -94,7 +97,21 @@ def test_a_small_image_lies_anywhere_in_a_larger_patch() -> None:
 def test_jitter_is_up_to_a_third_of_the_patch() -> None:
     generator = np.random.default_rng(0)
     places = np.array(
-        [place_patch(generator, voxel=(50, 50, 50), shape=(99, 99, 99), patch_size=(9, 12, 1)) for _ in range(300)]
+        [
+            place_patch(generator, voxel=(50, 50, 50), shape=(99, 99, 99), patch_size=(9, 12, 1), sparse=False)
+            for _ in range(300)
+        ]
     )
     assert places.min(axis=0).tolist() == [1, 2, 0]
     assert places.max(axis=0).tolist() == [7, 10, 0]
+
+
+def test_the_voxel_of_a_sparse_case_lies_anywhere_in_the_patch_with_equal_chance() -> None:
+    generator = np.random.default_rng(0)
+    shape, patch_size = (4, 4, 4), (8, 12, 4)  # patches no smaller than the image, where borders would tell the place
+    places = np.array(
+        [place_patch(generator, voxel=(2, 0, 3), shape=shape, patch_size=patch_size, sparse=True) for _ in range(4000)]
+    )
+    for axis, size in enumerate(patch_size):
+        share = np.bincount(places[:, axis], minlength=size) / len(places)
+        assert share == pytest.approx(np.full(size, 1 / size), abs=0.03)

@@ -121,7 +121,14 @@ class BatchSource:
             self.augmentation,
             patch_size=self.patch_size,
             voxel=voxel,
-            place=place_patch(generator, voxel=voxel, shape=source.voxels.shape, patch_size=self.patch_size),
+            place=place_patch(
+                generator,
+                voxel=voxel,
+                shape=source.voxels.shape,
+                patch_size=self.patch_size,
+                # A 2D network sees labelled slices whole, so it cannot learn where they lie.
+                sparse=self.dimensions == 3 and source.plane_axis is not None and min(source.voxels.shape) > 1,
+            ),
             spacing_mm=source.spacing_mm,
             plane_axis=self._plane_axis(generator, source, voxel),
         )
