@@ -46,9 +46,16 @@ def run_worker() -> int:
     # Ctrl-C in a shared terminal is for the parent, which then closes stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = Worker(send)
-    threading.Thread(target=worker.read, args=(requests,), daemon=True).start()
-    threading.Thread(target=worker.beat, daemon=True).start()
+    threads = [
+        threading.Thread(target=worker.read, args=(requests,), daemon=True),
+        threading.Thread(target=worker.beat, daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     worker.serve()
+    # A daemon thread that is still on its way when Python ends can abort the process (SIGABRT).
+    for thread in threads:
+        thread.join()
     return 0
 
 
