@@ -74,7 +74,9 @@ def test_the_voxel_lies_in_the_patch_and_the_patch_in_the_image(
 ) -> None:
     shape = (12, 13, 14)
     for seed in range(30):
-        place = place_patch(np.random.default_rng(seed), voxel=voxel, shape=shape, patch_size=patch_size, sparse=False)
+        place = place_patch(
+            np.random.default_rng(seed), voxel=voxel, shape=shape, patch_size=patch_size, free_axis=None
+        )
         for axis in range(3):
             start = voxel[axis] - place[axis]
             assert 0 <= place[axis] < patch_size[axis]
@@ -84,7 +86,7 @@ def test_the_voxel_lies_in_the_patch_and_the_patch_in_the_image(
 def test_a_small_image_lies_anywhere_in_a_larger_patch() -> None:
     generator = np.random.default_rng(0)
     places = {
-        place_patch(generator, voxel=(2, 0, 3), shape=(4, 4, 4), patch_size=(12, 12, 4), sparse=False)
+        place_patch(generator, voxel=(2, 0, 3), shape=(4, 4, 4), patch_size=(12, 12, 4), free_axis=None)
         for _ in range(300)
     }
     assert [sorted({place[axis] for place in places}) for axis in range(3)] == [
@@ -98,7 +100,7 @@ def test_jitter_is_up_to_a_third_of_the_patch() -> None:
     generator = np.random.default_rng(0)
     places = np.array(
         [
-            place_patch(generator, voxel=(50, 50, 50), shape=(99, 99, 99), patch_size=(9, 12, 1), sparse=False)
+            place_patch(generator, voxel=(50, 50, 50), shape=(99, 99, 99), patch_size=(9, 12, 1), free_axis=None)
             for _ in range(300)
         ]
     )
@@ -106,12 +108,17 @@ def test_jitter_is_up_to_a_third_of_the_patch() -> None:
     assert places.max(axis=0).tolist() == [7, 10, 0]
 
 
-def test_the_voxel_of_a_sparse_case_lies_anywhere_in_the_patch_with_equal_chance() -> None:
+def test_across_a_labelled_plane_the_voxel_lies_anywhere_in_the_patch_with_equal_chance() -> None:
     generator = np.random.default_rng(0)
-    shape, patch_size = (4, 4, 4), (8, 12, 4)  # patches no smaller than the image, where borders would tell the place
-    places = np.array(
-        [place_patch(generator, voxel=(2, 0, 3), shape=shape, patch_size=patch_size, sparse=True) for _ in range(4000)]
-    )
-    for axis, size in enumerate(patch_size):
-        share = np.bincount(places[:, axis], minlength=size) / len(places)
+    shape, patch_size = (4, 4, 4), (8, 12, 4)  # patches no smaller than the image, whose borders would tell the place
+    for free_axis, size in enumerate(patch_size):
+        places = [
+            place_patch(generator, voxel=(2, 0, 3), shape=shape, patch_size=patch_size, free_axis=free_axis)
+            for _ in range(3000)
+        ]
+        share = np.bincount([place[free_axis] for place in places], minlength=size) / len(places)
         assert share == pytest.approx(np.full(size, 1 / size), abs=0.03)
+        kept = {
+            place[axis] - voxel for place in places for axis, voxel in ((0, 2), (1, 0), (2, 3)) if axis != free_axis
+        }
+        assert min(kept) >= 0  # along the others the image lies in the patch

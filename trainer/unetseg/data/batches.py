@@ -116,37 +116,37 @@ class BatchSource:
         source = self._sources[generator.integers(len(self._sources))]
         balanced = (iteration + number) % 2 == 0
         voxel = source.voxels.draw_balanced(generator) if balanced else source.voxels.draw_any(generator)
+        across = self._across(generator, source, voxel)
         coordinates = draw_coordinates(
             generator,
             self.augmentation,
             patch_size=self.patch_size,
             voxel=voxel,
             place=place_patch(
-                generator,
-                voxel=voxel,
-                shape=source.voxels.shape,
-                patch_size=self.patch_size,
-                # A 2D network sees labelled slices whole, so it cannot learn where they lie.
-                sparse=self.dimensions == 3 and source.plane_axis is not None and min(source.voxels.shape) > 1,
+                generator, voxel=voxel, shape=source.voxels.shape, patch_size=self.patch_size, free_axis=across
             ),
             spacing_mm=source.spacing_mm,
-            plane_axis=self._plane_axis(generator, source, voxel),
+            plane_axis=self._still_axis(generator, source, across),
         )
         image = augment_intensity(
             sample_linear(source.image, coordinates), generator, self.augmentation, spacing_mm=source.spacing_mm
         )
         return image, *self._labels(source, coordinates)
 
-    def _plane_axis(self, generator: np.random.Generator, source: _Source, voxel: Shape) -> int | None:
+    def _across(self, generator: np.random.Generator, source: _Source, voxel: Shape) -> int | None:
+        """The axis across the labelled plane that the sample is taken from; None where there is none to move along."""
+        if self.dimensions == 2 or source.plane_axis is None or min(source.voxels.shape) == 1:
+            return None
+        through_voxel = [axis for axis in range(3) if (axis, voxel[axis]) in source.planes]
+        return through_voxel[generator.integers(len(through_voxel))] if through_voxel else source.plane_axis
+
+    def _still_axis(self, generator: np.random.Generator, source: _Source, across: int | None) -> int | None:
         """The axis that the sample's spatial changes leave alone, if any."""
         if self.dimensions == 2:
             return 0
         if min(source.voxels.shape) == 1:
             return source.plane_axis
-        if source.plane_axis is None or generator.random() >= self.augmentation.plane_probability:
-            return None
-        through_voxel = [axis for axis in range(3) if (axis, voxel[axis]) in source.planes]
-        return through_voxel[generator.integers(len(through_voxel))] if through_voxel else source.plane_axis
+        return across if across is not None and generator.random() < self.augmentation.plane_probability else None
 
     def _labels(self, source: _Source, coordinates: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         target = sample_nearest(source.annotation, coordinates, outside=UNLABELLED).long()

@@ -86,27 +86,27 @@ def _shape(annotation: LabelArray) -> Shape:
 
 
 def place_patch(
-    generator: np.random.Generator, *, voxel: Shape, shape: Shape, patch_size: Shape, sparse: bool
+    generator: np.random.Generator, *, voxel: Shape, shape: Shape, patch_size: Shape, free_axis: int | None
 ) -> Shape:
     """Where in the patch the ``voxel`` of an image of ``shape`` comes to lie.
 
-    Of a dense case it is off the patch's centre by up to a third of the patch along each axis. The patch is then
-    moved into the image; where it is larger than the image, the whole image lies in it.
+    It is off the patch's centre by up to a third of the patch along each axis. The patch is then moved into the
+    image; where it is larger than the image, the whole image lies in it.
 
-    Of a ``sparse`` case the voxel comes to lie anywhere in the patch, which may reach beyond the image. Otherwise,
-    in images not much larger than the patch, the labelled planes would always lie at the same distance from the
-    patch's borders. A network sees these (by its zero padding), and would learn where labels are given
-    instead of what is there: three slices in each of 81 hippocampi then gave a Dice of 0.47, and 0.87 on
-    held-out slices in the same places.
+    Along ``free_axis``, the one across a labelled plane, the voxel comes to lie anywhere in the patch, which may
+    reach beyond the image. Otherwise, in images not much larger than the patch, the planes would always lie at the
+    same distance from the patch's borders. A network sees these (by its zero padding), and would learn where
+    labels are given instead of what is there: three slices in each of 81 hippocampi then gave a Dice of 0.47,
+    and 0.87 on held-out slices in the same places.
 
     Returns:
         The voxel's index in the patch, 0 … patch_size - 1 per axis.
     """
-    if sparse:
-        d, h, w = (int(generator.integers(size)) for size in patch_size)
-        return d, h, w
     d, h, w = (
-        _place_along(generator, voxel=voxel[axis], size=shape[axis], patch_size=patch_size[axis]) for axis in range(3)
+        int(generator.integers(patch_size[axis]))
+        if axis == free_axis
+        else _place_along(generator, voxel=voxel[axis], size=shape[axis], patch_size=patch_size[axis])
+        for axis in range(3)
     )
     return d, h, w
 
