@@ -1,8 +1,8 @@
 """The compact 3D U-Net on the hippocampus (MSD Task04): trained on case numbers ≡ 1 mod 3, tested on ≡ 2 mod 3.
 
 ``--slices 1,1,1`` trains on annotations that label only one slice across each of the three axes of a case, as in Çiçek
-2016; every tenth training case is held out for choosing the weights, labelled just as sparsely. Slices across a single
-axis, all within the structure (``0,3,0``), never show where it ends: the network then goes on beyond its ends.
+2016, ``--slices 0,3,0`` on three across the second; every tenth training case is held out for choosing the weights,
+labelled just as sparsely.
 """
 
 from __future__ import annotations

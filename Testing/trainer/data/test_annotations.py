@@ -131,19 +131,6 @@ def test_a_value_outside_the_table_is_named_with_its_case() -> None:
         check_annotations([case(dense())], 2)
 
 
-def test_slices_that_show_no_end_of_the_structures_are_warned_of() -> None:
-    def warned(*slices: tuple[int, int]) -> bool:
-        told = check_annotations([case(keep_slices(label_map(dense()), slices).array)], 3)
-        return any("none shows where it ends" in warning for warning in told)
-
-    inside = [index for index in range(SHAPE[0]) if dense()[index].any()]
-    beyond = next(index for index in range(SHAPE[0]) if not dense()[index].any())
-    assert warned(*((0, index) for index in inside[:3]))
-    assert not warned(*((0, index) for index in inside[:2]), (0, beyond))
-    assert not warned(*((0, index) for index in inside[:2]), (1, 4))
-    assert not any("ends" in warning for warning in check_annotations([case(dense())], 3))
-
-
 def test_warnings() -> None:
     one_slice = case(keep_slices(label_map(dense()), [(0, 3)]).array)
     assert check_annotations([one_slice], 3) == (

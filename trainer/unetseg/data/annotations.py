@@ -121,29 +121,7 @@ def check_annotations(cases: Sequence[Case], classes: int) -> tuple[str, ...]:
     _check_counts(counts)
     if 0 < slices < FEW_SLICES:
         warnings.append(f"Only {slices} slice(s) labelled: {FEW_SLICES} or more give a much better network.")
-    elif _no_slice_shows_an_end([case.annotation for case in cases if case.annotation is not None]):
-        warnings.append(
-            "All labelled slices have one direction and cut a structure, so none shows where it ends: "
-            "add one just beyond its end, or one in another direction."
-        )
     return *warnings, *_count_warnings(counts)
-
-
-def _no_slice_shows_an_end(annotations: Sequence[LabelMap]) -> bool:
-    """Whether all annotations are slices across one axis with foreground on each.
-
-    Measured on the hippocampus: three such slices in each of 81 cases give a network that goes on beyond both ends.
-    """
-    axes = set()
-    for annotation in annotations:
-        if (annotation.array == UNLABELLED).all():
-            continue
-        planes = annotated_slices(annotation)
-        dense = len(planes) == annotation.array.shape[0] and (annotation.array != UNLABELLED).all()
-        if dense or not planes or any(not annotation.array.take(index, axis).any() for axis, index in planes):
-            return False
-        axes |= {axis for axis, _ in planes}
-    return len(axes) == 1
 
 
 def _value_counts(annotation: LabelArray) -> NDArray[np.int64]:
