@@ -1,8 +1,9 @@
 """The compact 3D U-Net on the hippocampus (MSD Task04): trained on case numbers ≡ 1 mod 3, tested on ≡ 2 mod 3.
 
 ``--slices 1,1,1`` trains on annotations that label only one slice across each of the three axes of a case, as in Çiçek
-2016, ``--slices 0,3,0`` on three across the second; every tenth training case is held out for choosing the weights,
-labelled just as sparsely.
+2016, ``--slices 0,3,0`` on three across the second. They lie in the middle of the structure or evenly over its extent,
+with ``--random`` anywhere in the image, in each case elsewhere. Every tenth training case is held out for choosing the
+weights, labelled just as sparsely.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from annotator import annotate, orthogonal_slices
 from experiment import DATA, load_cases, measure, parser, run_training, settings
@@ -29,10 +32,18 @@ def case_number(name: str) -> int:
     return int(name.split("_")[1])
 
 
-def sparse(case: Case, counts: tuple[int, int, int]) -> Case:
-    """The case as if only so many slices across D, H and W had been labelled."""
+def sparse(case: Case, counts: tuple[int, int, int], generator: np.random.Generator | None) -> Case:
+    """The case as if only so many slices across D, H and W had been labelled; at random with a ``generator``."""
     assert case.annotation is not None
-    return replace(case, annotation=annotate(case.annotation, orthogonal_slices(case.annotation, counts)))
+    slices = orthogonal_slices(case.annotation, counts)
+    if generator is not None:
+        shape = case.annotation.array.shape
+        slices = tuple(
+            (axis, int(index))
+            for axis, count in enumerate(counts)
+            for index in generator.choice(shape[axis], size=count, replace=False)
+        )
+    return replace(case, annotation=annotate(case.annotation, slices))
 
 
 def per_axis(text: str) -> tuple[int, int, int]:
@@ -45,7 +56,8 @@ def main(arguments: argparse.Namespace) -> None:
     training = load_cases(folder, keep=lambda name: case_number(name) % 3 == 1)
     test = load_cases(folder, keep=lambda name: case_number(name) % 3 == 2)
     if arguments.slices:
-        training = [sparse(case, arguments.slices) for case in training]
+        generator = np.random.default_rng(arguments.seed) if arguments.random else None
+        training = [sparse(case, arguments.slices, generator) for case in training]
     name = "_".join(map(str, arguments.slices or ("all",)))
     request = TrainingRequest(
         cases=training,
@@ -61,7 +73,7 @@ def main(arguments: argparse.Namespace) -> None:
     scores = measure(result.model, test, device=arguments.device)
     publish(
         f"Hippocampus, {arguments.network} compact, {'all' if not arguments.slices else sum(arguments.slices)} slices "
-        "labelled per case",
+        f"labelled per case{' at random' if arguments.random else ''}",
         ["training cases", "test cases", "anterior", "posterior", "mean Dice", "worst case", "iterations", "seconds"],
         [
             [
@@ -81,6 +93,7 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     options = parser(__doc__ or "", seconds=1500)
     options.add_argument("--slices", type=per_axis, help="labelled slices per case across D, H, W; default: all")
+    options.add_argument("--random", action="store_true", help="these slices anywhere in the image")
     options.add_argument("--network", default="unet_3d")
     chosen = options.parse_args()
     Path(chosen.output).mkdir(parents=True, exist_ok=True)
