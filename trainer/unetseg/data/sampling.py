@@ -95,9 +95,8 @@ def place_patch(
 
     Along ``free_axis``, the one across a labelled plane, the voxel comes to lie anywhere in the patch, which may
     reach beyond the image. Otherwise, in images not much larger than the patch, the planes would always lie at the
-    same distance from the patch's borders. A network sees these (by its zero padding), and would learn where
-    labels are given instead of what is there: three slices in each of 81 hippocampi then gave a Dice of 0.47,
-    and 0.87 on held-out slices in the same places.
+    same distance from the patch's borders, which a network sees by its zero padding: it could learn where labels
+    are given instead of what is there.
 
     Returns:
         The voxel's index in the patch, 0 … patch_size - 1 per axis.
