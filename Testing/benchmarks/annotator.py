@@ -1,4 +1,4 @@
-"""The simulated radiologist (docs/retraining.md §7): looks at a few slices and labels all of each one from the truth.
+"""The simulated radiologist: looks at a few slices and labels all of each one from the truth.
 
 Which slices is decided without a look at where the network errs, as a user could not know that beforehand: evenly
 strided through a structure's extent. The figure reported afterwards is the Dice on the slices that were never shown.

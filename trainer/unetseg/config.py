@@ -97,7 +97,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Strength of the random changes to a training sample; the defaults are docs/retraining.md §3.8.
+    """Strength of the random changes to a training sample.
 
     Probabilities are per sample. ``flip_axes`` are axes (0 = D, 1 = H, 2 = W) along which the anatomy may
     be mirrored; none by default. Rotation and scaling are uniform in ± the given range.

@@ -2,7 +2,7 @@
 
 Loading rebuilds the network from the file alone. Every gate stands before the first tensor is allocated:
 header, document, limits, and a network built without memory whose names, shapes and types must equal the
-file's (docs: faults, §3).
+file's.
 """
 
 from __future__ import annotations

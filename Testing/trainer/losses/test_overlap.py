@@ -63,7 +63,7 @@ def test_only_background_labelled_gives_0_with_gradient_0():
 
 
 def sparse_slices():
-    """A perfect prediction of 3 labelled slices of 120, 5 % foreground: docs/retraining.md §2, trap 1."""
+    """A perfect prediction of 3 labelled slices of 120, 5 % foreground."""
     target = torch.zeros(1, 120, 10, 10, dtype=torch.int64)
     target[..., :5, 0] = 1
     weight = torch.zeros(1, 120, 10, 10)

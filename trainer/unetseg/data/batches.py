@@ -19,7 +19,7 @@ from .annotations import PreparedCase, labelled_planes, plane_axis
 from .sampling import LabelledVoxels, find_labelled_voxels, place_patch
 
 EDIT_MARGIN_VOXELS = 2
-"""How far around a changed voxel the edit weight reaches within the slice (docs/retraining.md §3.3)."""
+"""How far around a changed voxel the edit weight reaches within the slice."""
 
 PLANE_SHARE = 0.8
 """From which labelled share on a slice counts as a plane: held-out slices that cross it leave gaps."""

@@ -59,7 +59,7 @@ def default_budget(device: torch.device) -> int:
 
 
 def ladder(first: Attempt, *, needed_bytes: int, least_bytes: int, allow_cpu: bool) -> Iterator[Attempt]:
-    """What to try in turn when ``first`` was too much (docs/faults.md §2).
+    """What to try in turn when ``first`` was too much.
 
     Smaller slabs, maps kept in main memory, still smaller slabs and chunks, 16 bit, the CPU. Budgets fall from
     ``needed_bytes``, what the first attempt took, to ``least_bytes``, what the smallest pieces take.

@@ -41,7 +41,7 @@ def labelled(logits: Tensor, target: Tensor, weight: Tensor, *, min_channels: in
 
     What stands there, label or logit, be it 255 or NaN, is never read: the loss cannot depend on it, and its
     gradient is exactly 0. To set the *logits* there to 0 instead would turn them into probabilities of 1/K,
-    which fill the denominator of Dice (docs: retraining, §2, trap 1).
+    which fill the denominator of Dice.
 
     Args:
         logits: float16, bfloat16 or float32, (N, K, *s); the loss is computed in float32.

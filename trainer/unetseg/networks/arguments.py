@@ -1,4 +1,4 @@
-"""The limits of the networks' arguments (docs: faults, §3, "document gate")."""
+"""The limits of the networks' arguments, so that no file or request can ask for an absurd one."""
 
 from __future__ import annotations
 

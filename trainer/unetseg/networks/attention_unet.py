@@ -78,7 +78,7 @@ class AttentionUNet(UNet):
     of the next coarser level; the deepest level's pass a 1×1(×1) convolution with norm and ReLU first.
 
     Of the authors' code this is ``unet_CT_single_att_dsv_3D`` without deep supervision, which makes no sense
-    of sparse labels (a labelled plane one voxel thick does not survive subsampling; docs: retraining, §2).
+    of sparse labels (a labelled plane one voxel thick does not survive subsampling).
     3D, 1 input, 2 classes: 6,213,141 parameters, 5,886,994 of them without gates (their code with deep
     supervision: 472 more each). The paper reports 6.40 M and 5.88 M: the plain networks agree, the gates do
     not. Theirs lie between this variant (0.33 M) and the one with two gates a level (0.59 M, 6,472,784 in all).

@@ -75,7 +75,7 @@ def training_step(
 def set_training_mode(network: nn.Module, *, freeze_statistics: bool) -> None:
     """Training mode; with ``freeze_statistics`` batch norm keeps using its running statistics.
 
-    Retraining freezes them: those of one or two patches drift (docs: retraining, traps). Their scale and
+    Retraining freezes them: those of one or two patches drift. Their scale and
     shift stay trainable.
     """
     network.train()
