@@ -1,0 +1,1 @@
+"""The parts of the UNetSegment module; nothing here imports torch."""

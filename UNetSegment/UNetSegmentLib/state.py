@@ -1,0 +1,89 @@
+"""What the panel shows: plain values that the logic makes and the panel only reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """The work on its way.
+
+    Attributes:
+        kind: ``segment``, ``train`` or ``compare``.
+        stage: in the user's words.
+        fraction: 0 … 1.
+        secondsLeft: None where nobody knows yet.
+        stopping: the user has cancelled or stopped it and waits for its end.
+    """
+
+    kind: str
+    stage: str = ""
+    fraction: float = 0.0
+    secondsLeft: float | None = None
+    stopping: bool = False
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One message to the user.
+
+    Attributes:
+        kind: ``error``, ``warning`` or ``info``.
+        text: what happened, one sentence.
+        remedy: what to do now; empty where nothing has to be done.
+        report: everything a helper would ask for, for the clipboard; empty where there is nothing to report.
+        actions: buttons: (code, title).
+    """
+
+    kind: str
+    text: str
+    remedy: str = ""
+    report: str = ""
+    actions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One report of a training. ``heldOut``: mean Dice over the structures; None where not measured then."""
+
+    iteration: int
+    fraction: float
+    loss: float | None
+    heldOut: float | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One structure under the old and under the new version.
+
+    Dice is 0 … 1, None where it is not defined (the structure is on none of those slices). ``checked`` is
+    measured on slices before they were used for training; it is known for the old version only, until slices
+    are confirmed that the new one has predicted.
+    """
+
+    name: str
+    color: tuple[int, int, int]
+    heldOutBefore: float | None
+    heldOutAfter: float | None
+    checkedBefore: float | None
+    changedMl: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The offered version beside the one in use.
+
+    Attributes:
+        versionId, name: of the offered version.
+        rows: one a structure.
+        heldOutSlices, checkedSlices: how many slices the figures come from.
+        summary: one sentence that says what the figures mean.
+    """
+
+    versionId: str
+    name: str
+    rows: tuple[ComparisonRow, ...]
+    heldOutSlices: int
+    checkedSlices: int
+    summary: str
