@@ -1,0 +1,85 @@
+"""What every test of the Slicer module may use: an application, an empty scene, and no error that a slot swallowed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+MODULE_FOLDER = REPOSITORY / "UNetSegment"
+APT_PACKAGES = (
+    "libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 libx11-6"
+)
+
+for _folder in (REPOSITORY / "trainer", MODULE_FOLDER, HERE / "host"):
+    if str(_folder) not in sys.path:
+        sys.path.insert(0, str(_folder))
+
+
+@functools.cache
+def _reason_to_skip() -> str:
+    """Start the panel host, which test files import from (``qt``, ``slicer.i18n`` …); why not, where it cannot run."""
+    try:
+        import PySide6.QtGui  # noqa: F401  (links libEGL and libGL)
+        import slicer  # noqa: F401  (of slicer-core)
+    except ModuleNotFoundError as error:
+        return f"the tests of the Slicer module need slicer-core and PySide6-Essentials: no module {error.name}"
+    except ImportError as error:
+        return f"a system library is missing ({error}); on Debian and Ubuntu: apt install {APT_PACKAGES}"
+    import host
+
+    host.start()
+    return ""
+
+
+class _SkippedModule(pytest.Module):
+    def collect(self) -> list[pytest.Item]:
+        pytest.skip(_reason_to_skip())
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """A test file is not even imported where the host cannot run."""
+    return _SkippedModule.from_parent(parent, path=module_path) if _reason_to_skip() else None
+
+
+@pytest.fixture(scope="session")
+def slicerApp(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The application, one a process; its settings are in a temporary folder."""
+    import qt
+    import slicer
+
+    qt.QSettings.setPath(qt.QSettings.IniFormat, qt.QSettings.UserScope, str(tmp_path_factory.mktemp("settings")))
+    return slicer.app
+
+
+@pytest.fixture
+def scene(slicerApp: Any) -> Iterator[Any]:
+    """``slicer.mrmlScene``, cleared before and after the test; the settings are empty too."""
+    import qt
+    import slicer
+
+    qt.QSettings().clear()
+    slicer.mrmlScene.Clear()
+    yield slicer.mrmlScene
+    slicer.mrmlScene.Clear()
+
+
+@pytest.fixture(autouse=True)
+def noSwallowedError() -> Iterator[None]:
+    """Qt and VTK only print what a slot or an observer raises: here it fails the test."""
+    import pqt
+
+    pqt.errors.clear()
+    yield
+    errors, pqt.errors[:] = list(pqt.errors), []
+    assert not errors, "\n".join(errors)
