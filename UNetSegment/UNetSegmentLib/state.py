@@ -87,3 +87,29 @@ class Comparison:
     heldOutSlices: int
     checkedSlices: int
     summary: str
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """One version in the table of versions; the texts are shown as they are.
+
+    Attributes:
+        id, name: of the version.
+        parentName: the version it was made from; empty where it was trained from nothing or the parent is gone.
+        createdText: date.
+        slices: how many confirmed slices it was trained on.
+        figureText: its overlap on held-out slices, a dash where it is not known.
+        statusText: in use, kept, offered, rejected or shipped.
+        inUse: it is the version that segments.
+        removable: the user may delete it.
+    """
+
+    id: str
+    name: str
+    parentName: str
+    createdText: str
+    slices: int
+    figureText: str
+    statusText: str
+    inUse: bool
+    removable: bool
