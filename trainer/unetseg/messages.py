@@ -68,8 +68,9 @@ class TrainingCase:
 
     Attributes:
         images: one file (or DICOM folder) per channel.
-        annotation: label map on the grid of the first image; 255 = unlabelled.
-        edited: mask of the voxels that the user changed.
+        annotation: label map on the grid of the first image, 255 = unlabelled; or, ending in ``.json``, the
+            confirmed slices of ``labelled_slices``, from which also the edited voxels come.
+        edited: mask of the voxels that the user changed; None with an annotation of slices.
         held_out_slices: (axis, index) of annotated slices that are measured and not trained on.
     """
 
