@@ -1,0 +1,250 @@
+"""The user's corrections of the segmentation at hand: found, confirmed, kept with the scene and the project."""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from unetseg.errors import ImageError, UnetsegError
+from unetseg.suggestion import Suggestion, suggest
+from unetseg.volume import LabelArray
+
+from .corrections import Changes, Corrections, SliceRow
+from .effort import EffortClock
+from .images import ImageExport
+from .mrml_adapter import volumeGeometry
+from .record import loadRecord, recordBaseline, recordNode, restoreFromTags, saveRecord, tagSegments
+from .segmentation_adapter import LabelReader
+from .slice_views import jumpToSlice, shownSlice
+from .wording import suggestionReason
+from .workspace import Workspace
+
+MILLISECONDS_TO_SETTLE = 300
+"""Edits are looked for when none has come for this long: a stroke is one edit."""
+
+_EDIT_EVENTS = (
+    "SourceRepresentationModified",
+    "RepresentationModified",
+    "SegmentModified",
+    "SegmentAdded",
+    "SegmentRemoved",
+)
+_SCAN, _EXPORT, _BASELINE = "scan", "export", "baseline"
+
+
+class Correcting(VTKObservationMixin):
+    """Follows ``parameters.volume`` and ``parameters.segmentation``.
+
+    ``corrections`` is None until both are chosen; ``changes`` is None until they have been looked through.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        VTKObservationMixin.__init__(self)
+        self.corrections: Corrections | None = None
+        self.changes: Changes | None = None
+        self.suggestion: Suggestion | None = None
+        self.rows: tuple[SliceRow, ...] = ()
+        self.caseId = ""
+        self.images = ImageExport()
+        self.effort = EffortClock()
+        self._workspace = workspace
+        self._volume: Any = None
+        self._segmentation: Any = None
+        self._undoable: dict[int, tuple[LabelArray, str]] = {}
+        self._settle = qt.QTimer()
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(MILLISECONDS_TO_SETTLE)
+        self._settle.connect("timeout()", self._scan)
+
+    def bind(self) -> None:
+        """Follow the volume and segmentation that are chosen now; whatever was followed before is let go."""
+        parameters = self._workspace.parameters
+        volume = parameters.volume if parameters is not None else None
+        segmentation = parameters.segmentation if parameters is not None else None
+        if volume == self._volume and segmentation == self._segmentation:
+            return
+        self.release()
+        self._volume, self._segmentation = volume, segmentation
+        if volume is None or segmentation is None:
+            self._workspace.changed.emit()
+            return
+        self._load()
+        for event in _EDIT_EVENTS:
+            self.addObserver(segmentation.GetSegmentation(), getattr(slicer.vtkSegmentation, event), self._onEdited)
+        self._scan()
+
+    def release(self) -> None:
+        """Let go of the nodes; what is confirmed lies in the scene and the project already."""
+        self.removeObservers()
+        self._settle.stop()
+        for key in (_SCAN, _EXPORT):
+            self._workspace.tasks.cancel(key)
+        if self._workspace.tasks.busy(_BASELINE):
+            self._workspace.tasks.drain(_BASELINE)
+        self._volume = self._segmentation = self.corrections = self.changes = self.suggestion = None
+        self.rows, self.caseId = (), ""
+        self._undoable.clear()
+
+    def reader(self) -> LabelReader:
+        """Reads the labels as they are now."""
+        return LabelReader(self._segmentation, self._volume, self._workspace.labels())
+
+    def whyNotConfirm(self, viewName: str) -> str:
+        """Why the slice in a view cannot be confirmed now; empty where it can."""
+        if self.corrections is None:
+            return _("Segment the volume first, or choose a segmentation")
+        try:
+            shownSlice(viewName, self._volume)
+        except ImageError as error:
+            return f"{error.rule}. {error.remedy}"
+        return ""
+
+    def confirmView(self, viewName: str) -> None:
+        """The slice that the view shows is right.
+
+        Raises:
+            ImageError: the view does not show one slice of the volume.
+        """
+        self.confirm([shownSlice(viewName, self._volume)])
+
+    def confirm(self, planes: list[tuple[int, int]]) -> None:
+        """These slices are right as they are now; the time since the last confirmation is shared among them."""
+        reader, seconds = self.reader(), self.effort.take() / max(len(planes), 1)
+        for axis, index in planes:
+            self.corrections.confirm(axis, index, reader.slice(axis, index), seconds)
+        self.save()
+        self._scan()
+
+    def remove(self, axis: int, index: int) -> None:
+        """Take a confirmation back, or skip a suggestion; what was painted stays."""
+        if any((taken.axis, taken.index) == (axis, index) for taken in self.corrections.slices):
+            self.corrections.remove(axis, index)
+            self.save()
+        else:
+            self.skipSuggestion()
+        self._scan()
+
+    def jumpTo(self, axis: int, index: int) -> None:
+        """Show a slice."""
+        jumpToSlice(self._volume, axis, index)
+        self.effort.touch()
+
+    def skipSuggestion(self) -> None:
+        """Propose another slice."""
+        if self.suggestion is not None:
+            self.corrections.skipped = (*self.corrections.skipped, (self.suggestion.axis, self.suggestion.index))
+            self._suggest()
+
+    def suggestionText(self) -> str:
+        """Why the proposed slice is proposed; empty without one."""
+        return "" if self.suggestion is None else suggestionReason(self.suggestion.reason)
+
+    def setPrediction(self, merged: LabelArray, before: LabelArray, baseline: LabelArray, version: str) -> None:
+        """The program has written ``merged`` where ``before`` was; edits count from ``baseline`` on.
+
+        Undo brings ``before`` back, and with it the prediction that it was edited from.
+        """
+        self._undoable = {
+            zlib.crc32(before): (self.corrections.baseline, self.corrections.version),
+            zlib.crc32(merged): (baseline, version),
+        }
+        self._setBaseline(baseline, version)
+        self.save()
+        self._scan()
+
+    def editedNow(self) -> int:
+        """Voxels changed outside confirmed slices, looked through before returning."""
+        self._scan()
+        self._workspace.tasks.drain(_SCAN)
+        return self.changes.editedVoxels
+
+    def save(self) -> None:
+        """Into the scene and into the project's folder."""
+        workspace = self._workspace
+        saveRecord(self._segmentation, self._volume, self.corrections)
+        recordNode(self._segmentation).SetParameter("case", self.caseId)
+        tagSegments(self._segmentation, self.corrections)
+        workspace.project.saveCase(
+            self.caseId, self._volume.GetName(), self.corrections.slices, self.corrections.shape, workspace.labels()
+        )
+        if self.corrections.slices:
+            volumes = workspace.volumes()
+            export = self.images.steps(workspace.project, self.caseId, volumes)
+            workspace.tasks.run(_EXPORT, export, onError=workspace.report)
+
+    def _load(self) -> None:
+        """The record of the scene, else what the segments' tags tell, else nothing confirmed yet."""
+        geometry = volumeGeometry(self._volume)
+        try:
+            found = loadRecord(self._segmentation)
+            if found is not None and found.shape != geometry.shape:
+                raise ImageError(
+                    _("The confirmed slices belong to a volume of another size"),
+                    received=f"{found.shape}, {geometry.shape}",
+                    remedy=_("Choose the volume that this segmentation was made for"),
+                )
+        except UnetsegError as error:
+            self._workspace.report(error)
+            found = None
+        self.corrections = found or Corrections(geometry.shape, geometry.spacing_mm)
+        if found is None:
+            restoreFromTags(self._segmentation, self.corrections, self.reader())
+        node = recordNode(self._segmentation)
+        self.caseId = (node.GetParameter("case") if node is not None else "") or uuid.uuid4().hex
+
+    def _setBaseline(self, baseline: LabelArray, version: str) -> None:
+        self.corrections.setBaseline(baseline, version)
+        saveRecord(self._segmentation, self._volume, self.corrections)
+        steps = recordBaseline(self._segmentation, self.corrections)
+        self._workspace.tasks.run(_BASELINE, steps, onError=self._workspace.report)
+
+    def _onEdited(self, caller: Any, event: str) -> None:
+        self.effort.touch()
+        self._settle.start()
+
+    def _scan(self) -> None:
+        if self.corrections is None:
+            return
+        reader = _FingerprintingReader(self.reader())
+        steps = self.corrections.scan(reader)
+        self._workspace.tasks.run(
+            _SCAN, steps, lambda changes: self._onScanned(changes, reader), self._workspace.report
+        )
+
+    def _onScanned(self, changes: Changes, reader: _FingerprintingReader) -> None:
+        undone = self._undoable.get(reader.fingerprint)
+        if changes.editedVoxels and undone is not None and undone[0] is not self.corrections.baseline:
+            self._setBaseline(*undone)
+            self._scan()
+            return
+        self.changes = changes
+        self._suggest()
+
+    def _suggest(self) -> None:
+        self.suggestion = suggest(
+            self.changes.foreground,
+            [(taken.axis, taken.index) for taken in self.corrections.slices],
+            self.corrections.skipped,
+            self.corrections.spacing_mm,
+        )
+        self.rows = self.corrections.rows(self.changes, self.suggestion)
+        self._workspace.changed.emit()
+
+
+class _FingerprintingReader:
+    """A reader that also tells, after a pass from first to last slab, which labels it has read."""
+
+    def __init__(self, reader: LabelReader) -> None:
+        self._reader = reader
+        self.fingerprint = 0
+
+    def slab(self, start: int, stop: int) -> LabelArray:
+        labels = self._reader.slab(start, stop)
+        self.fingerprint = zlib.crc32(labels, self.fingerprint if start else 0)
+        return labels

@@ -1,0 +1,411 @@
+"""One method per thing that the user does, and one property per thing that the panel shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from unetseg.messages import Capabilities
+
+from . import slice_views
+from .correcting import Correcting
+from .corrections import Corrections, SliceRow
+from .install import installPyTorch, torchInstalled
+from .offering import Offering
+from .parameters import Budget, Parameters
+from .project import Project
+from .retraining import Retraining
+from .segmentation_adapter import setShow3D
+from .segmenting import Segmenting
+from .settings import Settings
+from .state import Comparison, CurvePoint, JobStatus, Notice, VersionRow
+from .version_actions import VersionActions
+from .workspace import SHIPPED_MODELS, Workspace
+
+VIEWS = ("Red", "Green", "Yellow")
+
+
+class SegmentationLogic(VTKObservationMixin):
+    """What the panel calls. Signals: ``changed()``, ``curveChanged()``, ``sectionRequested(name)``.
+
+    ``ask(text, choices, default)`` and ``saveUndoState()`` come from the panel; without one the default answer
+    is taken and nothing is saved.
+    """
+
+    def __init__(self) -> None:
+        VTKObservationMixin.__init__(self)
+        workspace = self._workspace = Workspace()
+        self._correcting = Correcting(workspace)
+        self._segmenting = Segmenting(workspace, self._correcting)
+        self._offering = Offering(workspace, self._correcting, self._segmenting)
+        self._retraining = Retraining(workspace, self._correcting, self._offering)
+        self._versions = VersionActions(workspace, self._correcting, self._segmenting)
+        self.changed = workspace.changed
+        self.sectionRequested = workspace.sectionRequested
+        self.curveChanged = self._retraining.curveChanged
+        self.pythonStatus = ""
+        self.report = workspace.report
+        self._viewTimer = qt.QTimer()
+        self._viewTimer.setSingleShot(True)
+        self._viewTimer.setInterval(100)
+        self._viewTimer.connect("timeout()", self.changed.emit)
+        workspace.worker.unresponsive.connect(self._onUnresponsive)
+        workspace.worker.responsive.connect(workspace.dismissNotice)
+
+    # ---- what the panel shows ----
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """The user's choices; None while the scene is being closed."""
+        return self._workspace.parameters
+
+    @property
+    def project(self) -> Project:
+        """The folder of models and corrections."""
+        return self._workspace.project
+
+    @property
+    def settings(self) -> Settings:
+        """What is set once per computer."""
+        return self._workspace.settings
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """What the computation can do; None until it has been asked."""
+        return self._workspace.capabilities
+
+    @property
+    def job(self) -> JobStatus | None:
+        """The work on its way."""
+        return self._workspace.jobs.status
+
+    @property
+    def notice(self) -> Notice | None:
+        """The message to the user."""
+        return self._workspace.notice
+
+    @property
+    def corrections(self) -> Corrections | None:
+        """Of the chosen segmentation."""
+        return self._correcting.corrections
+
+    @property
+    def rows(self) -> tuple[SliceRow, ...]:
+        """The table of slices."""
+        return self._correcting.rows
+
+    @property
+    def suggestionText(self) -> str:
+        """Why the proposed slice is proposed; empty without one."""
+        return self._correcting.suggestionText()
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The offered version beside the one in use."""
+        return self._offering.comparison
+
+    @property
+    def curve(self) -> list[CurvePoint]:
+        """Of the training on its way, or of the last one."""
+        return self._retraining.curve
+
+    def modelChoices(self) -> tuple[tuple[str, str, str], ...]:
+        """(id, title, tooltip) of every model that can be chosen."""
+        return self._versions.choices()
+
+    def deviceChoices(self) -> tuple[tuple[str, str], ...]:
+        """(name, title) of every device, with its memory."""
+        devices = self.capabilities.devices if self.capabilities is not None else ()
+        titles = (
+            (device.name, _("{device}, {memory:.0f} GB").format(device=device.title, memory=device.memory_gb))
+            if device.memory_gb
+            else (device.name, device.title)
+            for device in devices
+        )
+        return (("auto", _("Automatic")), *titles)
+
+    def channelNames(self) -> tuple[str, ...]:
+        """One name a volume that the chosen model takes."""
+        return self._workspace.channelNames()
+
+    def structures(self) -> dict[int, tuple[str, tuple[int, int, int]]]:
+        """Name and colour by label value, as the slices' table shows them."""
+        return {label.value: (label.name, label.color) for label in self._workspace.labels() if label.value}
+
+    def sliceTitle(self, axis: int, index: int) -> str:
+        """As “Axial 35”."""
+        return slice_views.sliceTitle(self.parameters.volume, axis, index)
+
+    def versionRows(self) -> tuple[VersionRow, ...]:
+        """The table of versions."""
+        return self._versions.rows()
+
+    def trainingSummary(self) -> str:
+        """What a retraining would learn from."""
+        return self._retraining.summary()
+
+    def trainingWarnings(self) -> tuple[str, ...]:
+        """What to know before starting one."""
+        return self._retraining.warnings()
+
+    def projectContents(self) -> tuple[tuple[str, str], ...]:
+        """(what, size) of everything that “remove downloads and models” would remove."""
+        return self.project.contents()
+
+    # ---- why a button is grey; empty where it is not ----
+
+    def whyNotSegment(self) -> str:
+        return self._busy() or self._segmenting.whyNot()
+
+    def whyNotConfirm(self, viewName: str) -> str:
+        return self._correcting.whyNotConfirm(viewName)
+
+    def whyNotNextSlice(self) -> str:
+        if self.corrections is None:
+            return _("Segment the volume first, or choose a segmentation")
+        return (
+            ""
+            if self._correcting.suggestion is not None
+            else _("Every part of the structures is close to a checked slice")
+        )
+
+    def whyNotTrain(self) -> str:
+        return self._busy() or self._retraining.whyNot()
+
+    def whyNotKeep(self) -> str:
+        return self._offering.whyNotKeep()
+
+    def whyNotUncertainty(self) -> str:
+        return (
+            ""
+            if self._segmenting.uncertainty is not None
+            else _("Segment the volume to see where the network is unsure")
+        )
+
+    def viewsTilted(self) -> bool:
+        """Whether a view does not lie along the volume's slices."""
+        volume = self.parameters.volume if self.parameters is not None else None
+        return volume is not None and any(self.whyNotConfirm(view) for view in VIEWS) and self.corrections is not None
+
+    # ---- segment ----
+
+    def segment(self) -> None:
+        self._segmenting.segment()
+
+    def cancel(self) -> None:
+        """End the work on its way and keep nothing of it."""
+        self._workspace.jobs.cancel()
+
+    def fitRegion(self, region: Any) -> None:
+        """Make a new region of interest cover the volume."""
+        slice_views.fitRegion(region, self.parameters.volume)
+
+    # ---- correct ----
+
+    def confirmSlice(self, viewName: str) -> None:
+        self._correcting.confirmView(viewName)
+
+    def confirmRows(self, rows: list[SliceRow]) -> None:
+        self._correcting.confirm([(row.axis, row.index) for row in rows])
+
+    def removeSlice(self, axis: int, index: int) -> None:
+        self._correcting.remove(axis, index)
+
+    def jumpTo(self, axis: int, index: int) -> None:
+        self._correcting.jumpTo(axis, index)
+
+    def nextSlice(self) -> None:
+        """Show the slice that is worth checking next."""
+        suggestion = self._correcting.suggestion
+        if suggestion is not None:
+            self._correcting.jumpTo(suggestion.axis, suggestion.index)
+
+    def skipSuggestion(self) -> None:
+        self._correcting.skipSuggestion()
+
+    def alignViews(self) -> None:
+        """Turn the views along the volume's slices."""
+        slice_views.alignViews(self.parameters.volume)
+
+    # ---- retrain, compare, keep ----
+
+    def startTraining(self) -> None:
+        self._retraining.start()
+
+    def stopTraining(self) -> None:
+        """End the training and offer the best so far."""
+        self._workspace.jobs.cancel(keep=True)
+
+    def abortTraining(self) -> None:
+        self._workspace.jobs.cancel()
+
+    def keep(self) -> None:
+        self._offering.keep()
+
+    def tryAgain(self) -> None:
+        """Reject what is offered, and train anew with the settings of now."""
+        self._offering.reject()
+        self._retraining.start()
+
+    def back(self) -> None:
+        self._offering.reject()
+
+    # ---- versions ----
+
+    def useVersion(self, versionId: str) -> None:
+        self._versions.use(versionId)
+
+    def renameVersion(self, versionId: str, name: str) -> None:
+        self._versions.rename(versionId, name)
+
+    def exportVersion(self, versionId: str, path: str) -> None:
+        self._versions.export(versionId, path)
+
+    def importModel(self, path: str) -> None:
+        self._versions.importModel(path)
+
+    def deleteVersion(self, versionId: str) -> None:
+        self._versions.delete(versionId)
+
+    def openModelFolder(self) -> None:
+        """Show the project's folder in the computer's file manager."""
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.project.folder)))
+
+    # ---- settings ----
+
+    def checkPython(self) -> None:
+        """Start the chosen Python and ask it what it can do."""
+        self.pythonStatus = _("Checking …")
+        self._workspace.worker.shutdown()
+        self._workspace.startJob(
+            "check", _("Checking the Python"), self._workspace.describe(), self._onChecked, self._onCheckFailed
+        )
+
+    def installPyTorch(self) -> None:
+        """Install what the computation needs, after asking."""
+        installPyTorch(self._workspace.ask)
+        self.checkPython()
+
+    def setPython(self, path: str) -> None:
+        """Compute with this interpreter; empty: Slicer's own."""
+        self.settings.pythonPath = path
+        self.pythonStatus = ""
+        self._workspace.worker.shutdown()
+        self._workspace.capabilities = None
+        self.changed.emit()
+
+    def setMemoryLimit(self, memoryGb: float | None) -> None:
+        self.settings.memoryGb = memoryGb
+        self.changed.emit()
+
+    def setProjectFolder(self, path: str) -> None:
+        """Work in another folder; what lies in the old one stays there."""
+        self._workspace.project = Project(Path(path), shippedFolder=SHIPPED_MODELS)
+        self.settings.projectFolder = path
+        self.changed.emit()
+
+    def removeEverything(self) -> None:
+        """Remove all models and stored corrections of the project; the scene keeps its own."""
+        self.project.removeEverything()
+        self.changed.emit()
+
+    def dismissNotice(self) -> None:
+        self._workspace.dismissNotice()
+
+    def noticeAction(self, code: str) -> None:
+        """A button of the notice was pressed."""
+        self._workspace.dismissNotice()
+        {
+            "wait": lambda: None,
+            "stop": self._workspace.worker.kill,
+            "settings": lambda: self.sectionRequested.emit("settings"),
+            "install": self.installPyTorch,
+            "resume": self._retraining.resume,
+            "discard": self._retraining.discardStopped,
+        }[code]()
+
+    # ---- the scene ----
+
+    def setParameterNode(self, parameters: Parameters | None) -> None:
+        """Follow another parameter node, or none."""
+        self.removeObservers()
+        self._workspace.parameters = parameters
+        if parameters is not None:
+            self.addObserver(parameters.parameterNode, "ModifiedEvent", self._onParameters)
+            for view in VIEWS:
+                node = slicer.mrmlScene.GetFirstNodeByName(view)
+                if node is not None:
+                    self.addObserver(node, "ModifiedEvent", self._onViewMoved)
+        self._onParameters()
+
+    def enter(self) -> None:
+        """The panel was opened: ask what the computation can do, and tell of a training that was interrupted."""
+        if self.capabilities is None and self.job is None and (self.settings.pythonPath or torchInstalled()):
+            self._workspace.startJob(
+                "check", _("Getting ready"), self._workspace.describe(), self._onChecked, self._onCheckFailed
+            )
+        self._retraining.offerResume()
+
+    def closeScene(self) -> None:
+        """The scene is being closed: a training saves what it has; the rest ends, and nothing is left behind."""
+        if self.job is not None and self.job.kind == "train":
+            self._workspace.jobs.cancel(keep=True)
+        elif self.job is not None:
+            self._workspace.jobs.close()
+            self._workspace.worker.shutdown()
+        self._correcting.release()
+        self._offering.forget()
+        self._segmenting.uncertainty = None
+        self.setParameterNode(None)
+
+    def close(self) -> None:
+        """The module is being unloaded: end the worker. A training's last checkpoint stays and can be resumed."""
+        self._viewTimer.stop()
+        self._workspace.jobs.close()
+        self.closeScene()
+        self._workspace.tasks.close()
+        self._workspace.worker.shutdown()
+
+    def budgetSeconds(self, budget: Budget) -> float:
+        """How long a retraining of this budget takes on the chosen device."""
+        return self._retraining.seconds(budget)
+
+    def _busy(self) -> str:
+        return "" if self.job is None else _("Wait until the work on its way has ended")
+
+    def _onParameters(self, caller: Any = None, event: Any = None) -> None:
+        self._correcting.bind()
+        parameters = self.parameters
+        if parameters is not None:
+            self._segmenting.refreshUncertainty()
+            self._offering.refreshDifference()
+            if parameters.segmentation is not None:
+                setShow3D(parameters.segmentation, parameters.show3D)
+        self.changed.emit()
+
+    def _onViewMoved(self, caller: Any, event: Any) -> None:
+        self._viewTimer.start()
+
+    def _onUnresponsive(self, seconds: float) -> None:
+        self._workspace.say(
+            "warning",
+            _("The computation has not answered for {seconds:.0f} seconds.").format(seconds=seconds),
+            _("A busy computer may need longer; your volumes and segmentations are safe either way"),
+            (("wait", _("Wait")), ("stop", _("Stop it"))),
+        )
+
+    def _onChecked(self, reply: Capabilities) -> None:
+        devices = ", ".join(title for name, title in self.deviceChoices()[1:])
+        self.pythonStatus = _("Ready: PyTorch {version} on {devices}").format(
+            version=reply.versions.get("torch", "?"), devices=devices
+        )
+        self.changed.emit()
+
+    def _onCheckFailed(self, error: Exception) -> None:
+        self.pythonStatus = _("This Python cannot be used for computation")
+        self._workspace.report(error, (("settings", _("Open settings")), ("install", _("Install PyTorch"))))

@@ -1,0 +1,141 @@
+"""A new version beside the one in use: compared, then kept or rejected. Nothing is used before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slicer.i18n import tr as _
+
+from unetseg.labelled_slices import LabelledSlice
+from unetseg.volume import LabelArray
+
+from .comparison import compare, meanDice
+from .correcting import Correcting
+from .job_runner import Steps
+from .mrml_adapter import volumeGeometry
+from .overlays import removeOverlay, showDifference
+from .project import Version
+from .segmenting import Prediction, Segmenting
+from .state import Comparison, ComparisonRow
+from .wording import decimal
+from .workspace import Workspace
+
+Planes = Sequence[tuple[int, int]]
+
+
+class Offering:
+    """``comparison`` is None while nothing is offered."""
+
+    def __init__(self, workspace: Workspace, correcting: Correcting, segmenting: Segmenting) -> None:
+        self.comparison: Comparison | None = None
+        self._workspace = workspace
+        self._correcting = correcting
+        self._segmenting = segmenting
+        self._version: Version | None = None
+        self._prediction: Prediction | None = None
+        self._shown: tuple[LabelArray, LabelArray] | None = None
+
+    def steps(self, version: Version) -> Steps:
+        """Steps of a job: what the new version and the one in use say about the open volume by themselves.
+
+        Returns None where no volume is open.
+        """
+        parameters = self._workspace.parameters
+        if parameters is None or parameters.volume is None:
+            return None
+        target = self._segmenting.target(version)
+        prediction = yield from self._segmenting.steps(target)
+        corrections = self._correcting.corrections
+        used = self._workspace.project.find(corrections.version) if corrections is not None else None
+        before = yield from self._segmenting.stored(replace(target, version=used)) if used is not None else _nothing()
+        return prediction, None if before is None else before.labels
+
+    def offer(
+        self, version: Version, predictions: tuple[Prediction, LabelArray | None] | None, heldOut: Planes
+    ) -> None:
+        """Show the new version beside the one in use; where its volume is gone, only tell that it is there."""
+        if predictions is None or predictions[0].target.caseId != self._correcting.caseId:
+            self._workspace.say(
+                "info",
+                _("The new version “{name}” is ready.").format(name=version.name),
+                _("Choose it in the list of versions to use it"),
+            )
+            return
+        prediction, predictedBefore = predictions
+        self._version, self._prediction = version, prediction
+        self.comparison = self._compare(prediction, predictedBefore, heldOut)
+        self.refreshDifference()
+        self._workspace.sectionRequested.emit("compare")
+        self._workspace.changed.emit()
+
+    def whyNotKeep(self) -> str:
+        """Why there is nothing to decide; empty where there is."""
+        if self.comparison is None:
+            return _("Nothing is offered now: retrain first")
+        return ""
+
+    def keep(self) -> None:
+        """Use the new version from now on, and put its result into the segmentation as one undo step."""
+        version, prediction = self._version, self._prediction
+        self._workspace.project.setStatus(version.id, "kept")
+        self._close()
+        self._workspace.parameters.model = version.id
+        self._segmenting.apply(prediction)
+
+    def reject(self) -> None:
+        """Go on with the version in use; the rejected one stays in the list until it is deleted."""
+        self._workspace.project.setStatus(self._version.id, "rejected")
+        self._close()
+
+    def forget(self) -> None:
+        """The scene is being closed: the version stays offered in the project's list."""
+        self.comparison = self._version = self._prediction = self._shown = None
+
+    def refreshDifference(self) -> None:
+        """Show or hide what the new version would change, as the user has chosen."""
+        parameters = self._workspace.parameters
+        if self._shown is not None and parameters is not None and parameters.showDifference:
+            showDifference(parameters.volume, *self._shown)
+        else:
+            removeOverlay("difference")
+
+    def _compare(self, prediction: Prediction, predictedBefore: LabelArray | None, heldOut: Planes) -> Comparison:
+        corrections, version = self._correcting.corrections, self._version
+        shownBefore = self._correcting.reader().all()
+        predicted = prediction.withinRegion(shownBefore)
+        self._shown = (shownBefore, corrections.merge(predicted, shownBefore, True))
+        held = [taken for taken in corrections.slices if (taken.axis, taken.index) in heldOut]
+        checked = [taken for taken in corrections.slices if taken.version == corrections.version]
+        rows = compare(
+            version.labels,
+            shownBefore=shownBefore,
+            shownAfter=self._shown[1],
+            predictedBefore=corrections.baseline if predictedBefore is None else predictedBefore,
+            predictedAfter=prediction.labels,
+            heldOut=held,
+            checked=checked,
+            voxelMl=volumeGeometry(prediction.target.volumes[0]).voxel_volume_mm3 / 1000,
+        )
+        return Comparison(version.id, version.name, rows, len(held), len(checked), _summary(rows, held))
+
+    def _close(self) -> None:
+        self.forget()
+        self.refreshDifference()
+        self._workspace.changed.emit()
+
+
+def _nothing() -> Steps:
+    return
+    yield
+
+
+def _summary(rows: Sequence[ComparisonRow], heldOut: Sequence[LabelledSlice]) -> str:
+    before, after = (meanDice([getattr(row, name) for row in rows]) for name in ("heldOutBefore", "heldOutAfter"))
+    if not heldOut or after is None:
+        return _("No slice was held out, so look at the difference yourself. Confirm three slices to get a figure.")
+    text = _(
+        "On {count} slices that it has not learned from, the overlap is {before} before and {after} after: {verdict}."
+    )
+    verdict = _("better") if before is None or after > before else _("not better")
+    return text.format(count=len(heldOut), before=decimal(before), after=decimal(after), verdict=verdict)

@@ -1,0 +1,215 @@
+"""From confirmed slices to a new version that is offered beside the one in use."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from unetseg.errors import TrainingDataError
+from unetseg.messages import Epoch, Train, Trained, TrainingCase, decode, encode
+from unetseg.records import to_json
+
+from .comparison import meanDice
+from .correcting import Correcting
+from .job_runner import Steps, WorkerLostError
+from .offering import Offering
+from .parameters import Budget
+from .project import Version, utcNow
+from .signal import Signal
+from .state import CurvePoint
+from .training_check import TrainingCheck, checkTraining
+from .wording import listed
+from .workspace import Workspace
+
+BUDGET_SECONDS = {Budget.quick: {"cpu": 120.0, "gpu": 30.0}, Budget.thorough: {"cpu": 600.0, "gpu": 150.0}}
+"""Seconds of training; a GPU does in a quarter of the time at least as much."""
+
+
+class Retraining:
+    """Signals: ``curveChanged()`` when ``curve`` has grown or begun anew."""
+
+    def __init__(self, workspace: Workspace, correcting: Correcting, offering: Offering) -> None:
+        self.curveChanged = Signal()
+        self.curve: list[CurvePoint] = []
+        self._workspace = workspace
+        self._correcting = correcting
+        self._offering = offering
+        self._stopped: Path | None = None
+        workspace.jobs.epoch.connect(self._onEpoch)
+
+    def whyNot(self) -> str:
+        """Why no retraining can be started now; empty where one can."""
+        if self._workspace.parameters is None:
+            return _("The scene is being closed")
+        if self._offering.comparison is not None:
+            return _("Decide first about the version that is offered under Compare and keep")
+        return self._check().problem
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before starting."""
+        return () if self.whyNot() else self._check().warnings
+
+    def summary(self) -> str:
+        """What a retraining would learn from, and where it would start."""
+        return self._check().summary
+
+    def start(self) -> None:
+        """Train on all confirmed slices of all volumes of the project, from the base of the chosen version.
+
+        Always from the base: a network retrained from retrained ones forgets the slices of earlier rounds.
+
+        Raises:
+            TrainingDataError: the slices do not allow it.
+        """
+        problem = self.whyNot()
+        if problem:
+            raise TrainingDataError(problem)
+        self._begin(self._steps())
+
+    def resume(self) -> None:
+        """Go on with the training that was interrupted last."""
+        folder, self._stopped = self._stopped, None
+        self._begin(self._resumed(folder))
+
+    def seconds(self, budget: Budget) -> float:
+        """How long a retraining of this budget takes on the chosen device."""
+        if budget == Budget.minutes:
+            return self._workspace.parameters.minutes * 60
+        return BUDGET_SECONDS[budget]["cpu" if self._onCpu() else "gpu"]
+
+    def offerResume(self) -> None:
+        """Say so where an earlier session was interrupted while training."""
+        folders = self._workspace.project.unfinishedTrainings()
+        if folders:
+            self._stopped = folders[-1]
+            self._workspace.say(
+                "info",
+                _("A training was interrupted before it was finished."),
+                _("It can go on where it stood"),
+                (("resume", _("Go on with it")), ("discard", _("Discard it"))),
+            )
+
+    def discardStopped(self) -> None:
+        """Forget the training that was interrupted."""
+        if self._stopped is not None:
+            shutil.rmtree(self._stopped, ignore_errors=True)
+            self._stopped = None
+
+    def _check(self) -> TrainingCheck:
+        return checkTraining(self._workspace, self._correcting)
+
+    def _begin(self, steps: Steps) -> None:
+        self.curve = []
+        self.curveChanged.emit()
+        self._workspace.startJob("train", _("Preparing the slices"), steps, self._onTrained, self._onFailed)
+
+    def _steps(self) -> Steps:
+        """Steps of a job: the slices as they are now, the training, and the new version on the open volume."""
+        workspace, correcting = self._workspace, self._correcting
+        if correcting.corrections is not None and correcting.corrections.slices:
+            yield from correcting.images.steps(workspace.project, correcting.caseId, workspace.volumes())
+        folder = workspace.project.newJobFolder()
+        request = self._request(folder)
+        (folder / "request.json").write_text(encode(request), encoding="ascii")
+        return (yield from self._train(request, folder))
+
+    def _resumed(self, folder: Path) -> Steps:
+        request = decode((folder / "request.json").read_text(encoding="ascii"))
+        return (yield from self._train(replace(request, id=self._workspace.requestId(), resume=True), folder))
+
+    def _train(self, request: Train, folder: Path) -> Steps:
+        try:
+            trained = yield request
+            version = self._workspace.project.add(folder / request.output, self._record(request, trained))
+        except WorkerLostError:
+            if any(folder.glob("*.checkpoint.safetensors")):
+                self._stopped = folder
+            raise
+        finally:
+            if self._stopped != folder:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._workspace.jobs.update(kind="compare", stage=_("Segmenting with the new version"))
+        predictions = yield from self._offering.steps(version)
+        heldOut = [plane for case in request.cases for plane in case.held_out_slices]
+        return version, predictions, heldOut, trained.warnings
+
+    def _request(self, folder: Path) -> Train:
+        workspace, base = self._workspace, self._base()
+        cases = []
+        for case in self._check().cases:
+            snapshot = folder / f"{case.id}.json"
+            shutil.copyfile(case.annotation, snapshot)
+            heldOut = self._correcting.corrections.heldOut(self._round()) if case.id == self._correcting.caseId else ()
+            images = tuple(str(path) for path in case.images)
+            cases.append(TrainingCase(case.id, images, snapshot.name, held_out_slices=heldOut))
+        return Train(
+            workspace.requestId(),
+            folder=str(folder),
+            cases=tuple(cases),
+            output="model.safetensors",
+            labels=() if base is not None else tuple(to_json(label) for label in workspace.labels()),
+            start_from=None if base is None else str(base.path),
+            network=workspace.newNetwork() or "unet_3d",
+            settings={"seconds": self.seconds(workspace.parameters.budget), "seed": self._round()},
+            device=workspace.parameters.device,
+            memory_gb=workspace.settings.memoryGb,
+        )
+
+    def _record(self, request: Train, trained: Trained) -> Version:
+        base, workspace = self._base(), self._workspace
+        name = base.name if base is not None else listed([label.name for label in workspace.labels() if label.value])
+        return Version(
+            id=uuid.uuid4().hex,
+            name=_("{name}, round {number}").format(name=name, number=self._round()),
+            status="offered",
+            createdUtc=utcNow(),
+            parent="" if base is None else base.id,
+            labels=workspace.labels(),
+            channels=1 if base is None else base.channels,
+            network=request.network if base is None else base.network,
+            dimensions=(2 if request.network == "unet_2d" else 3) if base is None else base.dimensions,
+            volumes=len(request.cases),
+            slices=sum(case.slices for case in self._check().cases),
+            heldOut=(trained.dice_before, trained.dice_after),
+            seconds=trained.seconds,
+        )
+
+    def _base(self) -> Version | None:
+        """Where the lineage of the chosen version began; None for a new network."""
+        version = self._workspace.version()
+        return None if version is None else self._workspace.project.base(version.id)
+
+    def _round(self) -> int:
+        base = self._base()
+        return 1 + (len(self._workspace.project.descendants(base.id)) if base is not None else 0)
+
+    def _onCpu(self) -> bool:
+        """``auto`` takes the first device that the worker names."""
+        device, known = self._workspace.parameters.device, self._workspace.capabilities
+        if device == "auto":
+            device = known.devices[0].name if known is not None and known.devices else "cpu"
+        return device == "cpu"
+
+    def _onTrained(self, result: tuple[Version, Any, list[tuple[int, int]], tuple[str, ...]]) -> None:
+        version, predictions, heldOut, notes = result
+        self._offering.offer(version, predictions, heldOut)
+        if notes:
+            self._workspace.say("warning", " ".join(notes))
+
+    def _onFailed(self, error: Exception) -> None:
+        if self._stopped is not None:
+            self._workspace.report(error, (("resume", _("Go on with it")), ("discard", _("Discard it"))))
+        else:
+            self._workspace.report(error)
+
+    def _onEpoch(self, epoch: Epoch) -> None:
+        losses = [value for value in epoch.loss.values() if value is not None]
+        heldOut = meanDice(epoch.held_out_dice) if epoch.held_out_dice is not None else None
+        loss = sum(losses) if losses else None
+        self.curve.append(CurvePoint(epoch.iteration, epoch.fraction, loss, heldOut))
+        self.curveChanged.emit()

@@ -1,0 +1,115 @@
+"""What a retraining would be made of, and what the user should know before starting it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from unetseg.config import Label
+from unetseg.labelled_slices import load_slices
+
+from .correcting import Correcting
+from .project import StoredCase
+from .wording import listed
+from .workspace import Workspace
+
+SLICES_TO_HOLD_OUT = 3
+"""From this many confirmed slices of a volume on, one is held out to measure with (retraining in practice)."""
+BYTES_PER_VOXEL = 16
+"""Of a case in training: the image as read and as prepared, in 32 bits each, labels and weights."""
+WORKING_GB = 2.0
+"""For the network, its gradients and the libraries, at the sizes of the compact networks."""
+
+
+@dataclass(frozen=True)
+class TrainingCheck:
+    """``problem`` is empty where training is possible; ``cases`` are those with slices for these labels."""
+
+    cases: tuple[StoredCase, ...]
+    problem: str
+    warnings: tuple[str, ...]
+    summary: str
+
+
+def checkTraining(workspace: Workspace, correcting: Correcting) -> TrainingCheck:
+    """Look at the confirmed slices of the project that belong to the chosen model's structures."""
+    labels = workspace.labels()
+    names = tuple(label.name for label in labels)
+    cases = tuple(case for case in workspace.project.cases() if case.slices and case.labelNames == names)
+    counts = [_voxelsPerSlice(case.annotation, case.annotation.stat().st_mtime_ns) for case in cases]
+    total = sum(case.slices for case in cases)
+    problem = _problem(labels, cases, counts)
+    warnings = (
+        ()
+        if problem
+        else (*_labelWarnings(labels, counts), *_amountWarnings(correcting, total), *_memory(workspace, cases))
+    )
+    return TrainingCheck(cases, problem, warnings, _summary(workspace, total, len(cases)))
+
+
+def _problem(labels: Sequence[Label], cases: Sequence[StoredCase], counts: Sequence[np.ndarray]) -> str:
+    if len(labels) < 2:
+        return _("Choose a model, or name the structures of a new one")
+    if not cases:
+        return _("Confirm at least one slice first: correct it, then press “This slice is right”")
+    if not any(count[:, 1 : len(labels)].any() for count in counts):
+        return _("Confirm at least one slice that shows a structure; so far all of them are background")
+    return ""
+
+
+def _labelWarnings(labels: Sequence[Label], counts: Sequence[np.ndarray]) -> tuple[str, ...]:
+    seen = sum(count.sum(axis=0) for count in counts)
+    missing = [label.name for label in labels if label.value and not seen[label.value]]
+    found = []
+    if missing:
+        text = _("No confirmed slice shows {structures}; the new version may forget it. Confirm a slice that does.")
+        found.append(text.format(structures=listed(missing)))
+    slices = np.concatenate([count[:, 1 : len(labels)].any(axis=1) for count in counts])
+    if len(slices) > 10 * slices.sum():
+        found.append(_("Nearly all confirmed slices show background only. Confirm more slices with structures."))
+    return tuple(found)
+
+
+def _amountWarnings(correcting: Correcting, total: int) -> tuple[str, ...]:
+    corrections = correcting.corrections
+    here = len(corrections.slices) if corrections is not None else 0
+    found = []
+    if total < SLICES_TO_HOLD_OUT:
+        found.append(_("With one or two slices the improvement is small. Three to five slices teach much more."))
+    if here < SLICES_TO_HOLD_OUT:
+        found.append(_("None of this volume's slices is held out, so there will be no figure for the improvement."))
+    changes = correcting.changes
+    if changes is not None and changes.editedVoxels:
+        found.append(_("There are changed slices that you have not confirmed; they will not be learned from."))
+    return tuple(found)
+
+
+def _memory(workspace: Workspace, cases: Sequence[StoredCase]) -> tuple[str, ...]:
+    devices = workspace.capabilities.devices if workspace.capabilities is not None else ()
+    main = next((device.memory_gb for device in devices if device.name == "cpu"), None)
+    limit = workspace.settings.memoryGb or main
+    needed = WORKING_GB + sum(np.prod(case.shape) * len(case.images) for case in cases) * BYTES_PER_VOXEL / 2**30
+    if limit is None or needed <= limit:
+        return ()
+    text = _("Training needs about {needed:.0f} GB of memory, and {limit:.0f} GB may be used. Close other programs.")
+    return (text.format(needed=needed, limit=limit),)
+
+
+def _summary(workspace: Workspace, slices: int, volumes: int) -> str:
+    version = workspace.version()
+    base = workspace.project.base(version.id) if version is not None else None
+    start = _("a new network") if base is None else _("“{name}”").format(name=base.name)
+    text = _("{slices} confirmed slices in {volumes} volumes, starting from {start}")
+    return text.format(slices=slices, volumes=volumes, start=start)
+
+
+@functools.lru_cache(maxsize=256)
+def _voxelsPerSlice(annotation: Path, changed: int) -> np.ndarray:
+    """Voxels of each label value 0 … 255 on each confirmed slice; ``changed`` makes a new file another key."""
+    _shape, slices = load_slices(annotation)
+    return np.stack([np.bincount(taken.labels.ravel(), minlength=256) for taken in slices])

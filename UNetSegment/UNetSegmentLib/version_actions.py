@@ -1,0 +1,173 @@
+"""What the user does with versions: choose, go back to, rename, hand on, take in, delete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from unetseg.config import ModelDocument
+from unetseg.errors import ModelFileError, SettingsError
+from unetseg.messages import ModelDescription
+from unetseg.records import from_json
+
+from .comparison import meanDice
+from .correcting import Correcting
+from .job_runner import Steps
+from .project import Version, utcNow
+from .segmenting import Segmenting
+from .state import VersionRow
+from .wording import decimal, networkTitle
+from .workspace import NEW, Workspace
+
+_NETWORKS = ("unet_3d", "unet_2d", "attention_unet")
+"""Offered until the worker has told what it has."""
+
+
+class VersionActions:
+    """The list of versions, and one method per thing to do with them."""
+
+    def __init__(self, workspace: Workspace, correcting: Correcting, segmenting: Segmenting) -> None:
+        self._workspace = workspace
+        self._correcting = correcting
+        self._segmenting = segmenting
+
+    def choices(self) -> tuple[tuple[str, str, str], ...]:
+        """(id, title, tooltip) of what can be chosen as model: versions in use or kept first, then new networks."""
+        workspace = self._workspace
+        known = workspace.capabilities
+        networks = tuple(network.name for network in known.networks) if known is not None else _NETWORKS
+        versions = [
+            version for version in workspace.project.versions() if version.status not in ("offered", "rejected")
+        ]
+        new = [(NEW + name, _("New: {network}").format(network=networkTitle(name)), _newTip()) for name in networks]
+        return (*((version.id, version.name, self._tip(version)) for version in versions), *new)
+
+    def rows(self) -> tuple[VersionRow, ...]:
+        """Every version of the project, newest first."""
+        chosen = self._workspace.parameters.model if self._workspace.parameters is not None else ""
+        return tuple(self._row(version, chosen) for version in self._workspace.project.versions())
+
+    def use(self, versionId: str) -> None:
+        """Choose a version, and show its result: the stored one where there is one, to the voxel."""
+        workspace = self._workspace
+        version = self._require(versionId)
+        workspace.parameters.model = version.id
+        if version.status == "rejected":
+            workspace.project.setStatus(version.id, "kept")
+        if workspace.parameters.volume is None:
+            return
+        target = self._segmenting.target(version)
+        stored = workspace.project.resultFile(target.caseId, version.id).is_file()
+        steps = self._segmenting.stored(target) if stored else self._segmenting.steps(target)
+        workspace.startJob("segment", _("Going back to this version"), steps, self._segmenting.apply)
+
+    def rename(self, versionId: str, name: str) -> None:
+        """Give a version another name."""
+        self._workspace.project.rename(versionId, name)
+        self._workspace.changed.emit()
+
+    def export(self, versionId: str, path: str) -> None:
+        """Write a version's model file somewhere else."""
+        self._workspace.project.export(versionId, Path(path))
+        self._workspace.say("info", _("The model was written to {path}.").format(path=path))
+
+    def importModel(self, path: str) -> None:
+        """Take a model file into the project, once the worker has looked into it."""
+        workspace = self._workspace
+        workspace.startJob("import", _("Looking into the model file"), self._imported(Path(path)), self._onImported)
+
+    def delete(self, versionId: str) -> None:
+        """Delete a version's model file.
+
+        Raises:
+            SettingsError: the version is in use.
+        """
+        if versionId == self._workspace.parameters.model:
+            raise SettingsError(
+                _("The version in use cannot be deleted"),
+                received=self._require(versionId).name,
+                remedy=_("Choose another version first"),
+            )
+        self._workspace.project.delete(versionId)
+        self._workspace.changed.emit()
+
+    def _require(self, versionId: str) -> Version:
+        version = self._workspace.project.find(versionId)
+        if version is None:
+            raise SettingsError(_("This version is no longer there"), remedy=_("Choose another one"))
+        return version
+
+    def _imported(self, path: Path) -> Steps:
+        reply = yield from self._workspace.describe((path,))
+        document = _document(reply.models[0])
+        return self._workspace.project.importModel(path, _described(document, path.stem))
+
+    def _onImported(self, version: Version) -> None:
+        self._workspace.say("info", _("“{name}” can be chosen as model now.").format(name=version.name))
+
+    def _row(self, version: Version, chosen: str) -> VersionRow:
+        inUse = version.id == chosen
+        titles = {
+            "shipped": _("comes with UNetSegment"),
+            "own": _("taken in"),
+            "offered": _("offered"),
+            "kept": _("kept"),
+            "rejected": _("rejected"),
+        }
+        parent = self._workspace.project.find(version.parent)
+        removable = not inUse and version.status != "shipped"
+        created = (
+            datetime.fromisoformat(version.createdUtc).astimezone().strftime("%Y-%m-%d %H:%M")
+            if version.createdUtc
+            else ""
+        )
+        figure = _figure(version)
+        status = _("in use") if inUse else titles[version.status]
+        parentName = parent.name if parent is not None else (_("deleted") if version.parent else "")
+        return VersionRow(
+            version.id, version.name, parentName, created, version.slices, figure, status, inUse, removable
+        )
+
+    def _tip(self, version: Version) -> str:
+        names = ", ".join(label.name for label in version.labels if label.value)
+        text = _("{network}; structures: {names}; learned from {slices} slices")
+        return text.format(network=networkTitle(version.network), names=names, slices=version.slices)
+
+
+def _newTip() -> str:
+    return _("Starts from nothing: name the structures, paint and confirm a few slices, then retrain")
+
+
+def _figure(version: Version) -> str:
+    before, after = (meanDice(values) for values in version.heldOut)
+    return "" if after is None else _("{before} → {after}").format(before=decimal(before), after=decimal(after))
+
+
+def _document(description: ModelDescription) -> ModelDocument:
+    if description.document is None:
+        raise ModelFileError(
+            _("This file is not a model that UNetSegment can use"),
+            received=description.failure,
+            remedy=_("Choose a .safetensors file that UNetSegment has written"),
+        )
+    return from_json(ModelDocument, dict(description.document))
+
+
+def _described(document: ModelDocument, name: str) -> Version:
+    return Version(
+        id="",
+        name=name,
+        status="own",
+        createdUtc=utcNow(),
+        parent="",
+        labels=document.labels,
+        channels=document.network.in_channels,
+        network=document.network.name,
+        dimensions=document.plan.dimensions,
+        volumes=len(document.training.cases),
+        slices=sum(document.training.annotated_slices),
+        heldOut=((), document.training.held_out_dice),
+        seconds=document.training.seconds,
+    )
