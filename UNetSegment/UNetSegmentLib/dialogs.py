@@ -19,15 +19,17 @@ def askChoice(text: str, choices: tuple[tuple[str, str], ...], default: str) -> 
     box = qt.QMessageBox(slicer.util.mainWindow())
     box.setWindowTitle(_("U-Net Segment"))
     box.setText(text)
-    codes = {}
+    buttons = []
     for code, title in choices:
-        codes[title] = code
         button = box.addButton(title, qt.QMessageBox.RejectRole if code == default else qt.QMessageBox.AcceptRole)
+        buttons.append((code, button))
         if code == default:
             box.setDefaultButton(button)
             box.setEscapeButton(button)
-    _finished(box)
-    return codes[box.clickedButton().text]
+    box.exec_()
+    clicked = box.clickedButton()
+    box.deleteLater()
+    return next(code for code, button in buttons if button == clicked)
 
 
 def askText(text: str, initial: str) -> str | None:
