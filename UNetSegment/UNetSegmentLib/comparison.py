@@ -18,15 +18,13 @@ def dicePerLabel(
     predicted: Sequence[LabelArray], right: Sequence[LabelArray], labels: Sequence[Label]
 ) -> list[float | None]:
     """Dice of each foreground label over all slices together; None where no slice has it, on either side."""
+    first, second = (np.concatenate([np.zeros(0, np.uint8), *map(np.ravel, slices)]) for slices in (predicted, right))
     found: list[float | None] = []
     for label in labels:
-        if label.value == 0:
-            continue
-        both = sum(int(np.sum((p == label.value) & (r == label.value))) for p, r in zip(predicted, right, strict=True))
-        each = sum(
-            int(np.sum(p == label.value)) + int(np.sum(r == label.value)) for p, r in zip(predicted, right, strict=True)
-        )
-        found.append(2 * both / each if each else None)
+        if label.value != 0:
+            inFirst, inSecond = first == label.value, second == label.value
+            size = np.count_nonzero(inFirst) + np.count_nonzero(inSecond)
+            found.append(2 * np.count_nonzero(inFirst & inSecond) / size if size else None)
     return found
 
 

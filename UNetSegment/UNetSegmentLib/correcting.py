@@ -217,7 +217,7 @@ class Correcting(VTKObservationMixin):
             _SCAN, steps, lambda changes: self._onScanned(changes, reader), self._workspace.report
         )
 
-    def _onScanned(self, changes: Changes, reader: _FingerprintingReader) -> None:
+    def _onScanned(self, reader: _FingerprintingReader, changes: Changes) -> None:
         undone = self._undoable.get(reader.fingerprint)
         if changes.editedVoxels and undone is not None and undone[0] is not self.corrections.baseline:
             self._setBaseline(*undone)

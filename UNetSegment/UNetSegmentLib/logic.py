@@ -13,9 +13,9 @@ from slicer.util import VTKObservationMixin
 from unetseg.messages import Capabilities
 
 from . import slice_views
+from .computation import Computation
 from .correcting import Correcting
 from .corrections import Corrections, SliceRow
-from .install import installPyTorch, torchInstalled
 from .offering import Offering
 from .parameters import Budget, Parameters
 from .project import Project
@@ -44,18 +44,16 @@ class SegmentationLogic(VTKObservationMixin):
         self._segmenting = Segmenting(workspace, self._correcting)
         self._offering = Offering(workspace, self._correcting, self._segmenting)
         self._retraining = Retraining(workspace, self._correcting, self._offering)
+        self._computation = Computation(workspace)
         self._versions = VersionActions(workspace, self._correcting, self._segmenting)
         self.changed = workspace.changed
         self.sectionRequested = workspace.sectionRequested
         self.curveChanged = self._retraining.curveChanged
-        self.pythonStatus = ""
         self.report = workspace.report
         self._viewTimer = qt.QTimer()
         self._viewTimer.setSingleShot(True)
         self._viewTimer.setInterval(100)
         self._viewTimer.connect("timeout()", self.changed.emit)
-        workspace.worker.unresponsive.connect(self._onUnresponsive)
-        workspace.worker.responsive.connect(workspace.dismissNotice)
 
     # ---- what the panel shows ----
 
@@ -120,14 +118,7 @@ class SegmentationLogic(VTKObservationMixin):
 
     def deviceChoices(self) -> tuple[tuple[str, str], ...]:
         """(name, title) of every device, with its memory."""
-        devices = self.capabilities.devices if self.capabilities is not None else ()
-        titles = (
-            (device.name, _("{device}, {memory:.0f} GB").format(device=device.title, memory=device.memory_gb))
-            if device.memory_gb
-            else (device.name, device.title)
-            for device in devices
-        )
-        return (("auto", _("Automatic")), *titles)
+        return self._computation.deviceChoices()
 
     def channelNames(self) -> tuple[str, ...]:
         """One name a volume that the chosen model takes."""
@@ -140,6 +131,11 @@ class SegmentationLogic(VTKObservationMixin):
     def sliceTitle(self, axis: int, index: int) -> str:
         """As “Axial 35”."""
         return slice_views.sliceTitle(self.parameters.volume, axis, index)
+
+    @property
+    def pythonStatus(self) -> str:
+        """What came of checking the Python for computation; empty before."""
+        return self._computation.status
 
     def versionRows(self) -> tuple[VersionRow, ...]:
         """The table of versions."""
@@ -279,25 +275,13 @@ class SegmentationLogic(VTKObservationMixin):
     # ---- settings ----
 
     def checkPython(self) -> None:
-        """Start the chosen Python and ask it what it can do."""
-        self.pythonStatus = _("Checking …")
-        self._workspace.worker.shutdown()
-        self._workspace.startJob(
-            "check", _("Checking the Python"), self._workspace.describe(), self._onChecked, self._onCheckFailed
-        )
+        self._computation.check()
 
     def installPyTorch(self) -> None:
-        """Install what the computation needs, after asking."""
-        installPyTorch(self._workspace.ask)
-        self.checkPython()
+        self._computation.install()
 
     def setPython(self, path: str) -> None:
-        """Compute with this interpreter; empty: Slicer's own."""
-        self.settings.pythonPath = path
-        self.pythonStatus = ""
-        self._workspace.worker.shutdown()
-        self._workspace.capabilities = None
-        self.changed.emit()
+        self._computation.setPython(path)
 
     def setMemoryLimit(self, memoryGb: float | None) -> None:
         self.settings.memoryGb = memoryGb
@@ -324,7 +308,7 @@ class SegmentationLogic(VTKObservationMixin):
             "wait": lambda: None,
             "stop": self._workspace.worker.kill,
             "settings": lambda: self.sectionRequested.emit("settings"),
-            "install": self.installPyTorch,
+            "install": self._computation.install,
             "resume": self._retraining.resume,
             "discard": self._retraining.discardStopped,
         }[code]()
@@ -345,10 +329,7 @@ class SegmentationLogic(VTKObservationMixin):
 
     def enter(self) -> None:
         """The panel was opened: ask what the computation can do, and tell of a training that was interrupted."""
-        if self.capabilities is None and self.job is None and (self.settings.pythonPath or torchInstalled()):
-            self._workspace.startJob(
-                "check", _("Getting ready"), self._workspace.describe(), self._onChecked, self._onCheckFailed
-            )
+        self._computation.prepare()
         self._retraining.offerResume()
 
     def closeScene(self) -> None:
@@ -390,22 +371,3 @@ class SegmentationLogic(VTKObservationMixin):
 
     def _onViewMoved(self, caller: Any, event: Any) -> None:
         self._viewTimer.start()
-
-    def _onUnresponsive(self, seconds: float) -> None:
-        self._workspace.say(
-            "warning",
-            _("The computation has not answered for {seconds:.0f} seconds.").format(seconds=seconds),
-            _("A busy computer may need longer; your volumes and segmentations are safe either way"),
-            (("wait", _("Wait")), ("stop", _("Stop it"))),
-        )
-
-    def _onChecked(self, reply: Capabilities) -> None:
-        devices = ", ".join(title for name, title in self.deviceChoices()[1:])
-        self.pythonStatus = _("Ready: PyTorch {version} on {devices}").format(
-            version=reply.versions.get("torch", "?"), devices=devices
-        )
-        self.changed.emit()
-
-    def _onCheckFailed(self, error: Exception) -> None:
-        self.pythonStatus = _("This Python cannot be used for computation")
-        self._workspace.report(error, (("settings", _("Open settings")), ("install", _("Install PyTorch"))))

@@ -142,7 +142,7 @@ class Segmenting:
                 _("It is kept in the project: load the volume again and press Apply"),
             )
             return
-        segmentation = target.segmentation or createSegmentation(volume, target.version.labels, self._name(target))
+        segmentation = target.segmentation or createSegmentation(volume, target.version.labels, _resultName(volume))
         prepareSegmentation(segmentation, volume, target.version.labels)
         self._choose(target, segmentation)
         self._write(prediction, segmentation)
@@ -180,9 +180,7 @@ class Segmenting:
         parameters, labels = self._workspace.parameters, self._workspace.newLabels()
         volume = self._workspace.volumes()[0]
         if parameters.segmentation is None:
-            parameters.segmentation = createSegmentation(
-                volume, labels, _("{volume} segmentation").format(volume=volume.GetName())
-            )
+            parameters.segmentation = createSegmentation(volume, labels, _resultName(volume))
         prepareSegmentation(parameters.segmentation, volume, labels)
         showVolume(volume)
         self._correcting.bind()
@@ -213,8 +211,9 @@ class Segmenting:
             "keep",
         )
 
-    def _name(self, target: Target) -> str:
-        return _("{volume} segmentation").format(volume=target.volumes[0].GetName())
+
+def _resultName(volume: Any) -> str:
+    return _("{volume} segmentation").format(volume=volume.GetName())
 
 
 def _present(node: Any) -> bool:

@@ -44,12 +44,12 @@ def checkTraining(workspace: Workspace, correcting: Correcting) -> TrainingCheck
     counts = [_voxelsPerSlice(case.annotation, case.annotation.stat().st_mtime_ns) for case in cases]
     total = sum(case.slices for case in cases)
     problem = _problem(labels, cases, counts)
-    warnings = (
-        ()
-        if problem
-        else (*_labelWarnings(labels, counts), *_amountWarnings(correcting, total), *_memory(workspace, cases))
-    )
-    return TrainingCheck(cases, problem, warnings, _summary(workspace, total, len(cases)))
+    warnings: list[str] = []
+    if not problem:
+        warnings += _labelWarnings(labels, counts)
+        warnings += _amountWarnings(correcting, total)
+        warnings += _memoryWarnings(workspace, cases)
+    return TrainingCheck(cases, problem, tuple(warnings), _summary(workspace, total, len(cases)))
 
 
 def _problem(labels: Sequence[Label], cases: Sequence[StoredCase], counts: Sequence[np.ndarray]) -> str:
@@ -62,7 +62,7 @@ def _problem(labels: Sequence[Label], cases: Sequence[StoredCase], counts: Seque
     return ""
 
 
-def _labelWarnings(labels: Sequence[Label], counts: Sequence[np.ndarray]) -> tuple[str, ...]:
+def _labelWarnings(labels: Sequence[Label], counts: Sequence[np.ndarray]) -> list[str]:
     seen = sum(count.sum(axis=0) for count in counts)
     missing = [label.name for label in labels if label.value and not seen[label.value]]
     found = []
@@ -72,10 +72,10 @@ def _labelWarnings(labels: Sequence[Label], counts: Sequence[np.ndarray]) -> tup
     slices = np.concatenate([count[:, 1 : len(labels)].any(axis=1) for count in counts])
     if len(slices) > 10 * slices.sum():
         found.append(_("Nearly all confirmed slices show background only. Confirm more slices with structures."))
-    return tuple(found)
+    return found
 
 
-def _amountWarnings(correcting: Correcting, total: int) -> tuple[str, ...]:
+def _amountWarnings(correcting: Correcting, total: int) -> list[str]:
     corrections = correcting.corrections
     here = len(corrections.slices) if corrections is not None else 0
     found = []
@@ -86,18 +86,18 @@ def _amountWarnings(correcting: Correcting, total: int) -> tuple[str, ...]:
     changes = correcting.changes
     if changes is not None and changes.editedVoxels:
         found.append(_("There are changed slices that you have not confirmed; they will not be learned from."))
-    return tuple(found)
+    return found
 
 
-def _memory(workspace: Workspace, cases: Sequence[StoredCase]) -> tuple[str, ...]:
+def _memoryWarnings(workspace: Workspace, cases: Sequence[StoredCase]) -> list[str]:
     devices = workspace.capabilities.devices if workspace.capabilities is not None else ()
     main = next((device.memory_gb for device in devices if device.name == "cpu"), None)
     limit = workspace.settings.memoryGb or main
     needed = WORKING_GB + sum(np.prod(case.shape) * len(case.images) for case in cases) * BYTES_PER_VOXEL / 2**30
     if limit is None or needed <= limit:
-        return ()
+        return []
     text = _("Training needs about {needed:.0f} GB of memory, and {limit:.0f} GB may be used. Close other programs.")
-    return (text.format(needed=needed, limit=limit),)
+    return [text.format(needed=needed, limit=limit)]
 
 
 def _summary(workspace: Workspace, slices: int, volumes: int) -> str:

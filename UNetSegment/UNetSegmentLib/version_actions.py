@@ -23,6 +23,7 @@ from .workspace import NEW, Workspace
 
 _NETWORKS = ("unet_3d", "unet_2d", "attention_unet")
 """Offered until the worker has told what it has."""
+_UNDECIDED = ("offered", "rejected")
 
 
 class VersionActions:
@@ -38,9 +39,7 @@ class VersionActions:
         workspace = self._workspace
         known = workspace.capabilities
         networks = tuple(network.name for network in known.networks) if known is not None else _NETWORKS
-        versions = [
-            version for version in workspace.project.versions() if version.status not in ("offered", "rejected")
-        ]
+        versions = [version for version in workspace.project.versions() if version.status not in _UNDECIDED]
         new = [(NEW + name, _("New: {network}").format(network=networkTitle(name)), _newTip()) for name in networks]
         return (*((version.id, version.name, self._tip(version)) for version in versions), *new)
 
@@ -118,16 +117,16 @@ class VersionActions:
         }
         parent = self._workspace.project.find(version.parent)
         removable = not inUse and version.status != "shipped"
-        created = (
-            datetime.fromisoformat(version.createdUtc).astimezone().strftime("%Y-%m-%d %H:%M")
-            if version.createdUtc
-            else ""
-        )
-        figure = _figure(version)
-        status = _("in use") if inUse else titles[version.status]
-        parentName = parent.name if parent is not None else (_("deleted") if version.parent else "")
         return VersionRow(
-            version.id, version.name, parentName, created, version.slices, figure, status, inUse, removable
+            version.id,
+            version.name,
+            parentName=parent.name if parent is not None else (_("deleted") if version.parent else ""),
+            createdText=datetime.fromisoformat(version.createdUtc).astimezone().strftime("%Y-%m-%d %H:%M"),
+            slices=version.slices,
+            figureText=_figure(version),
+            statusText=_("in use") if inUse else titles[version.status],
+            inUse=inUse,
+            removable=removable,
         )
 
     def _tip(self, version: Version) -> str:

@@ -29,6 +29,8 @@ from .state import Notice
 
 NEW = "new:"
 """Prefix of a model choice that is a network still to be trained."""
+CHANNELS = ("volume", "channel2", "channel3", "channel4")
+"""The parameters that hold the volumes, in the model's order."""
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "Resources" / "Models"
 
 _COLORS = ((230, 90, 60), (80, 170, 230), (120, 200, 80), (240, 190, 60), (170, 110, 220), (80, 200, 180))
@@ -59,9 +61,7 @@ class Workspace:
             ImageError: a channel has no volume.
         """
         names = self.channelNames()
-        found = [
-            getattr(self.parameters, role) for role in ("volume", "channel2", "channel3", "channel4")[: len(names)]
-        ]
+        found = [getattr(self.parameters, role) for role in CHANNELS[: len(names)]]
         for name, node in zip(names, found, strict=True):
             if node is None:
                 raise ImageError(_("Each channel needs a volume"), received=_("none for {name}").format(name=name))

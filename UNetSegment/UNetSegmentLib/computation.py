@@ -1,0 +1,81 @@
+"""The Python that computes: chosen, checked, supplied with PyTorch, and watched."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from unetseg.messages import Capabilities
+
+from .install import installPyTorch, torchInstalled
+from .workspace import Workspace
+
+
+class Computation:
+    """``status`` says in words what the last check found; empty before."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.status = ""
+        self._workspace = workspace
+        workspace.worker.unresponsive.connect(self._onUnresponsive)
+        workspace.worker.responsive.connect(workspace.dismissNotice)
+
+    def prepare(self) -> None:
+        """Ask what can be computed, where there is hope of an answer and nobody has asked yet."""
+        workspace = self._workspace
+        hope = bool(workspace.settings.pythonPath) or torchInstalled()
+        if hope and workspace.capabilities is None and workspace.jobs.status is None:
+            self._describe(_("Getting ready"))
+
+    def check(self) -> None:
+        """Start the chosen Python anew and ask it what it can do."""
+        self.status = _("Checking …")
+        self._workspace.worker.shutdown()
+        self._describe(_("Checking the Python"))
+
+    def install(self) -> None:
+        """Install what the computation needs, after asking.
+
+        Raises:
+            UnetsegError: the user declined, or it failed.
+        """
+        installPyTorch(self._workspace.ask)
+        self.check()
+
+    def setPython(self, path: str) -> None:
+        """Compute with this interpreter; empty: Slicer's own."""
+        self._workspace.settings.pythonPath = path
+        self._workspace.worker.shutdown()
+        self._workspace.capabilities = None
+        self.status = ""
+        self._workspace.changed.emit()
+
+    def deviceChoices(self) -> tuple[tuple[str, str], ...]:
+        """(name, title) of every device, with its memory; ``auto`` comes first."""
+        known = self._workspace.capabilities
+        titles = [("auto", _("Automatic"))]
+        for device in known.devices if known is not None else ():
+            memory = _("{device}, {memory:.0f} GB")
+            title = memory.format(device=device.title, memory=device.memory_gb) if device.memory_gb else device.title
+            titles.append((device.name, title))
+        return tuple(titles)
+
+    def _describe(self, stage: str) -> None:
+        self._workspace.startJob("check", stage, self._workspace.describe(), self._onChecked, self._onFailed)
+
+    def _onChecked(self, reply: Capabilities) -> None:
+        devices = ", ".join(title for _name, title in self.deviceChoices()[1:])
+        version = reply.versions.get("torch", "?")
+        self.status = _("Ready: PyTorch {version} on {devices}").format(version=version, devices=devices)
+        self._workspace.changed.emit()
+
+    def _onFailed(self, error: Exception) -> None:
+        self.status = _("This Python cannot be used for computation")
+        self._workspace.report(error, (("settings", _("Open settings")), ("install", _("Install PyTorch"))))
+
+    def _onUnresponsive(self, seconds: float) -> None:
+        self._workspace.say(
+            "warning",
+            _("The computation has not answered for {seconds:.0f} seconds.").format(seconds=seconds),
+            _("A busy computer may need longer; your volumes and segmentations are safe either way"),
+            (("wait", _("Wait")), ("stop", _("Stop it"))),
+        )
