@@ -7,9 +7,11 @@ name is raised by it. What the logic answers is set as plain attributes before `
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 
+from UNetSegmentLib.parameters import Budget
 from UNetSegmentLib.signal import Signal
-from UNetSegmentLib.state import Notice
+from UNetSegmentLib.state import Notice, VersionRow
 
 ACTIONS = {
     "segment": 0, "cancel": 0, "confirmSlice": 1, "confirmRows": 1, "removeSlice": 2, "jumpTo": 2, "nextSlice": 0,
@@ -17,7 +19,7 @@ ACTIONS = {
     "keep": 0, "tryAgain": 0, "back": 0, "useVersion": 1, "renameVersion": 2, "exportVersion": 2, "importModel": 1,
     "deleteVersion": 1, "openModelFolder": 0, "checkPython": 0, "installPyTorch": 0, "removeEverything": 0,
     "setPython": 1, "setMemoryLimit": 1, "setProjectFolder": 1, "dismissNotice": 0, "noticeAction": 1, "close": 0,
-    "setParameterNode": 1,
+    "setParameterNode": 1, "enter": 0, "closeScene": 0,
 }  # fmt: skip
 """Every action of the logic and how many arguments it takes."""
 
@@ -28,6 +30,7 @@ class FakeLogic:
     def __init__(self, parameters=None) -> None:
         self.changed = Signal()
         self.curveChanged = Signal()
+        self.sectionRequested = Signal()
         self.parameters = parameters
         self.project = None
         self.capabilities = None
@@ -38,7 +41,12 @@ class FakeLogic:
         self.curve = []
         self.corrections = None
         self.suggestion = None
+        self.suggestionText = ""
+        self.pythonStatus = ""
+        self.pythonStatusKind = "unknown"
+        self.settings = SimpleNamespace(pythonPath="", memoryGb=None, projectFolder="/tmp")
         self.ask = None
+        self.saveUndoState = None
         self.calls: list[tuple[str, tuple]] = []
         self.raises: dict[str, Exception] = {}
         self.reported: list[Exception] = []
@@ -46,9 +54,20 @@ class FakeLogic:
         self.confirmReasons = {"Red": "", "Green": "", "Yellow": ""}
         self.tilted = False
         self.warnings: tuple[str, ...] = ()
+        self.summary = ""
+        self.versions: tuple[VersionRow, ...] = ()
+        self.contents: tuple[tuple[str, str], ...] = ()
+        self.secondsByBudget = {Budget.quick: 120.0, Budget.thorough: 1200.0}
         self.models = (("m1", "Knee 1", "Shipped with UNetSegment"), ("new:unet_2d", "New: 2D U-Net", "Learns slices"))
         self.devices = (("auto", "Automatic"), ("cpu", "Processor"))
         self.channels: tuple[str, ...] = ("Volume",)
+        self.summary = "6 confirmed slices in 2 volumes, starting from “Knee 1”"
+        self.seconds = {Budget.quick: 30.0, Budget.thorough: 600.0}
+        self.versions: tuple[VersionRow, ...] = ()
+        self.contents: tuple[tuple[str, str], ...] = ()
+        self.canInstall = False
+        self.pythonStatus = ""
+        self.settings = SimpleNamespace(pythonPath="", memoryGb=None, projectFolder="/data/knees")
         self.structuresByValue = {1: ("Bone", (220, 200, 150)), 2: ("Cartilage", (80, 160, 220))}
 
     def __getattr__(self, name):
@@ -62,8 +81,10 @@ class FakeLogic:
 
     def report(self, error: Exception) -> None:
         self.reported.append(error)
-        self.notice = Notice("error", str(error), "", "report")
-        self.changed.emit()
+        notice = Notice("error", str(error), "", "report")
+        if notice != self.notice:
+            self.notice = notice
+            self.changed.emit()
 
     def whyNotSegment(self) -> str:
         return self.reasons["segment"]
@@ -85,6 +106,33 @@ class FakeLogic:
 
     def trainingWarnings(self) -> tuple[str, ...]:
         return self.warnings
+
+    def trainingSummary(self) -> str:
+        return self.summary
+
+    def budgetSeconds(self, budget: Budget) -> float:
+        return self.seconds[budget]
+
+    def versionRows(self) -> tuple[VersionRow, ...]:
+        return self.versions
+
+    def projectContents(self) -> tuple[tuple[str, str], ...]:
+        return self.contents
+
+    def canInstallPyTorch(self) -> bool:
+        return self.canInstall
+
+    def trainingSummary(self) -> str:
+        return self.summary
+
+    def budgetSeconds(self, budget: Budget) -> float:
+        return self.secondsByBudget[budget]
+
+    def versionRows(self) -> tuple[VersionRow, ...]:
+        return self.versions
+
+    def projectContents(self) -> tuple[tuple[str, str], ...]:
+        return self.contents
 
     def viewsTilted(self) -> bool:
         return self.tilted
