@@ -32,6 +32,10 @@ class Computation:
         self._workspace.worker.shutdown()
         self._describe(_("Checking the Python"))
 
+    def canInstall(self) -> bool:
+        """Whether Slicer's own Python is chosen and PyTorch is missing there."""
+        return not self._workspace.settings.pythonPath and not torchInstalled()
+
     def install(self) -> None:
         """Install what the computation needs, after asking.
 

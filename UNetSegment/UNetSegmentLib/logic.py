@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from unetseg.messages import Capabilities
+from unetseg.suggestion import Suggestion
 
 from . import slice_views
 from .computation import Computation
@@ -98,6 +99,11 @@ class SegmentationLogic(VTKObservationMixin):
         return self._correcting.rows
 
     @property
+    def suggestion(self) -> Suggestion | None:
+        """The slice that is worth checking next."""
+        return self._correcting.suggestion
+
+    @property
     def suggestionText(self) -> str:
         """Why the proposed slice is proposed; empty without one."""
         return self._correcting.suggestionText()
@@ -136,6 +142,10 @@ class SegmentationLogic(VTKObservationMixin):
     def pythonStatus(self) -> str:
         """What came of checking the Python for computation; empty before."""
         return self._computation.status
+
+    def canInstallPyTorch(self) -> bool:
+        """Whether Slicer's own Python is chosen and PyTorch is missing there."""
+        return self._computation.canInstall()
 
     def versionRows(self) -> tuple[VersionRow, ...]:
         """The table of versions."""
