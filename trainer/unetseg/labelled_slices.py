@@ -82,6 +82,16 @@ class LabelledSlice:
         return None if self.before is None else bool(np.array_equal(self.labels, self.before))
 
     @functools.cached_property
+    def touched_values(self) -> tuple[int, ...]:
+        """Structures (values from 1 on) that gained or lost a voxel; where that is not known, all on the slice."""
+        if self.before is None:
+            values = self.labels.ravel()
+        else:
+            edited = self.labels != self.before
+            values = np.concatenate([self.labels[edited], self.before[edited]])
+        return tuple(int(value) for value in np.flatnonzero(np.bincount(values)) if value)
+
+    @functools.cached_property
     def stored(self) -> Json:
         """Plain JSON; packed once, as a slice never changes."""
         return to_json(
@@ -172,12 +182,12 @@ def slices_from_json(data: Json) -> tuple[Shape, tuple[LabelledSlice, ...]]:
             raise RecordError(f"they are of version {str(version)[:20]}, this program reads version {FORMAT_VERSION}")
         stored = from_json(_StoredSlices, data)
     except RecordError as error:
-        raise _unreadable(error) from error
+        raise unreadable_slices(error) from error
     if min(stored.shape) < 1:
-        raise _unreadable(f"a volume of {_size(stored.shape)} voxels")
+        raise unreadable_slices(f"a volume of {_size(stored.shape)} voxels")
     slices = tuple(_labelled(entry, stored.shape) for entry in stored.slices)
     if len({(entry.axis, entry.index) for entry in slices}) < len(slices):
-        raise _unreadable("one slice is in the list twice")
+        raise unreadable_slices("one slice is in the list twice")
     return stored.shape, slices
 
 
@@ -194,10 +204,10 @@ def load_slices(path: Path) -> tuple[Shape, tuple[LabelledSlice, ...]]:
     """Read what ``save_slices`` wrote. Raises ``ImageError`` for a file that is missing or something else."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise _unreadable(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+            raise unreadable_slices(f"{path} is larger than {MAX_FILE_BYTES} bytes")
         return slices_from_json(loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, RecordError) as error:
-        raise _unreadable(f"{path}: {error}") from error
+        raise unreadable_slices(f"{path}: {error}") from error
 
 
 def pack_labels(labels: LabelArray) -> str:
@@ -213,21 +223,21 @@ def unpack_labels(text: str, shape: Sequence[int]) -> LabelArray:
     """
     voxels = math.prod(shape)
     if voxels > MAX_PACKED_VOXELS:
-        raise _unreadable(f"a part of {_size(shape)} voxels")
+        raise unreadable_slices(f"a part of {_size(shape)} voxels")
     decompressor = zlib.decompressobj()
     try:
         # One byte more than expected is enough to tell that there are too many.
         content = decompressor.decompress(base64.b64decode(text, validate=True), voxels + 1)
     except (ValueError, zlib.error) as error:
-        raise _unreadable(error) from error
+        raise unreadable_slices(error) from error
     if len(content) != voxels or not decompressor.eof or decompressor.unused_data:
-        raise _unreadable(f"a part does not hold {_size(shape)} voxels")
+        raise unreadable_slices(f"a part does not hold {_size(shape)} voxels")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def _labelled(stored: _StoredSlice, shape: Shape) -> LabelledSlice:
-    if stored.axis not in (0, 1, 2) or not 0 <= stored.index < shape[stored.axis] or stored.seconds < 0:
-        raise _unreadable(f"slice {stored.index} along axis {stored.axis} in {_size(shape)} voxels")
+    if stored.axis not in (0, 1, 2) or not 0 <= stored.index < shape[stored.axis]:
+        raise unreadable_slices(f"slice {stored.index} along axis {stored.axis} in {_size(shape)} voxels")
     size = plane_shape(stored.axis, shape)
     return LabelledSlice(
         axis=stored.axis,
@@ -257,7 +267,8 @@ def _size(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
 
 
-def _unreadable(reason: object) -> ImageError:
+def unreadable_slices(reason: object) -> ImageError:
+    """The error for stored slices that are damaged, or of a newer version."""
     return ImageError(
         "Confirmed slices must be readable as they were saved",
         received=reason,

@@ -35,8 +35,7 @@ class Suggestion:
 def suggest(
     foreground_counts: ForegroundCounts,
     taken: Sequence[SlicePosition],
-    skipped: Sequence[SlicePosition] = (),
-    *,
+    skipped: Sequence[SlicePosition],
     spacing_mm: Vector,
 ) -> Suggestion | None:
     """The next slice; the same input always gives the same slice.
