@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-TRAINER = Path(__file__).resolve().parents[2] / "trainer"
+REPOSITORY = Path(__file__).resolve().parents[2]
+TRAINER = REPOSITORY / "trainer"
+SLICER_MODULE = REPOSITORY / "UNetSegment"
 MODULES = {
     ".".join(path.relative_to(TRAINER).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((TRAINER / "unetseg").rglob("*.py"))
@@ -18,10 +20,14 @@ MODULES = {
 
 STDLIB_ROOMS = {"errors", "files", "messages", "records", "versions"}
 CLASSICAL_ROOMS = {
-    *("config", "volume", "array_file", "image_io", "planning", "phantom"),
+    *("config", "volume", "array_file", "labelled_slices", "suggestion", "image_io", "planning", "phantom"),
     *("preprocessing", "postprocessing", "metrics", "data.weight_maps"),
 }
 TORCH_FREE_ROOMS = STDLIB_ROOMS | CLASSICAL_ROOMS
+SHARED_WITH_SLICER = {
+    *("errors", "files", "messages", "records"),
+    *("array_file", "config", "labelled_slices", "phantom", "suggestion", "volume"),
+}
 ALL_BUT_ENTRIES = TORCH_FREE_ROOMS | {
     *("networks", "losses", "data", "augmentation"),
     *("tensor_file", "model_file", "inference", "training", "failures", "jobs"),
@@ -82,6 +88,14 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
             assert top in packages | sys.stdlib_module_names, f"{module} must not import {name}"
 
 
+@pytest.mark.parametrize("path", sorted(SLICER_MODULE.rglob("*.py")), ids=lambda path: path.stem)
+def test_the_slicer_module_shares_only_what_needs_no_torch(path: Path) -> None:
+    for name in imported_modules(path.stem, path):
+        assert name.split(".")[0] not in {"torch", "safetensors"}, f"{path.name} must not import {name}"
+        if name.split(".")[0] == "unetseg":
+            assert room_of(name) in SHARED_WITH_SLICER, f"{path.name} must not import {name}"
+
+
 def test_the_package_itself_stays_empty() -> None:
     assert MODULES["unetseg"].read_bytes() == b""
 
@@ -98,7 +112,7 @@ def loaded_by(modules: list[str]) -> set[str]:
     ("rooms", "absent"),
     [
         (STDLIB_ROOMS, {"numpy", "SimpleITK", "torch"}),
-        ({"volume", "array_file"}, {"SimpleITK", "torch"}),
+        (SHARED_WITH_SLICER - {"phantom"}, {"SimpleITK", "torch"}),
         (CLASSICAL_ROOMS, {"torch"}),
         ({"cli"}, {"torch"}),
     ],

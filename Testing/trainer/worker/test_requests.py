@@ -12,7 +12,8 @@ from small_models import DOCUMENT, save_small_model
 from unetseg import jobs
 from unetseg.array_file import load_array, save_array
 from unetseg.config import AugmentationSettings, TrainingSettings
-from unetseg.errors import SettingsError
+from unetseg.errors import ImageError, SettingsError, TrainingDataError
+from unetseg.labelled_slices import LabelledSlice, save_slices
 from unetseg.messages import (
     Capabilities,
     Describe,
@@ -158,3 +159,31 @@ def test_a_new_model_takes_its_labels_and_settings_from_the_message(folder: Path
 def test_a_training_that_is_asked_for_wrongly_is_refused(folder: Path, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         perform(train(folder, **changes))
+
+
+def test_confirmed_slices_are_composed_on_the_grid_of_the_image(folder: Path, asked: list[TrainingRequest]) -> None:
+    across = LabelledSlice(0, 2, np.full((12, 14), 1, np.uint8), before=np.zeros((12, 14), np.uint8))
+    empty = LabelledSlice(2, 13, np.zeros((6, 12), np.uint8), before=np.full((6, 12), 2, np.uint8))
+    accepted = LabelledSlice(1, 0, np.full((6, 14), 2, np.uint8), before=np.full((6, 14), 2, np.uint8))
+    save_slices(folder / "slices.json", (across, empty, accepted), GEOMETRY.shape)
+    perform(train(folder, cases=(TrainingCase("a", ("image.npz",), "slices.json"),)))
+    (case,) = asked[0].cases
+    assert case.annotation is not None
+    assert case.annotation.geometry == case.volume.geometry == GEOMETRY
+    expected = np.full(GEOMETRY.shape, 255, np.uint8)
+    expected[2], expected[:, :, 13], expected[:, 0] = 1, 0, 2
+    assert np.array_equal(case.annotation.array, expected)
+    assert case.edited is not None
+    assert np.array_equal(case.edited, (expected == 0) | (expected == 1))
+
+
+def test_confirmed_slices_of_another_image_are_refused(folder: Path, asked: list[TrainingRequest]) -> None:
+    save_slices(folder / "slices.json", (LabelledSlice(0, 2, np.zeros((12, 15), np.uint8)),), (6, 12, 15))
+    with pytest.raises(TrainingDataError, match="belong to the image of their case"):
+        perform(train(folder, cases=(TrainingCase("a", ("image.npz",), "slices.json"),)))
+    (folder / "slices.json").write_text('{"format_version": 1}', encoding="utf-8")
+    with pytest.raises(ImageError, match=r"slices\.json|shape"):
+        perform(train(folder, cases=(TrainingCase("a", ("image.npz",), "slices.json"),)))
+    with pytest.raises(SettingsError, match="Leave the mask out"):
+        perform(train(folder, cases=(TrainingCase("a", ("image.npz",), "slices.json", edited="edited.npz"),)))
+    assert not asked
