@@ -13,7 +13,7 @@ from slicer.util import VTKObservationMixin
 
 from unetseg.errors import ImageError, UnetsegError
 from unetseg.suggestion import Suggestion, suggest
-from unetseg.volume import LabelArray
+from unetseg.volume import LabelArray, Shape
 
 from .corrections import Changes, Corrections, SliceRow
 from .effort import EffortClock
@@ -74,7 +74,11 @@ class Correcting(VTKObservationMixin):
         if volume is None or segmentation is None:
             self._workspace.changed.emit()
             return
-        self._load()
+        try:
+            self._load()
+        except UnetsegError as error:
+            self._workspace.report(error)
+            return
         for event in _EDIT_EVENTS:
             self.addObserver(segmentation.GetSegmentation(), getattr(slicer.vtkSegmentation, event), self._onEdited)
         self._scan()
@@ -158,6 +162,12 @@ class Correcting(VTKObservationMixin):
         self.save()
         self._scan()
 
+    def settle(self) -> None:
+        """Look for the edits that have just come, without waiting for more."""
+        if self._settle.isActive():
+            self._settle.stop()
+            self._scan()
+
     def editedNow(self) -> int:
         """Voxels changed outside confirmed slices, looked through before returning."""
         self._scan()
@@ -181,22 +191,27 @@ class Correcting(VTKObservationMixin):
     def _load(self) -> None:
         """The record of the scene, else what the segments' tags tell, else nothing confirmed yet."""
         geometry = volumeGeometry(self._volume)
-        try:
-            found = loadRecord(self._segmentation)
-            if found is not None and found.shape != geometry.shape:
-                raise ImageError(
-                    _("The confirmed slices belong to a volume of another size"),
-                    received=f"{found.shape}, {geometry.shape}",
-                    remedy=_("Choose the volume that this segmentation was made for"),
-                )
-        except UnetsegError as error:
-            self._workspace.report(error)
-            found = None
+        found = self._recorded(geometry.shape)
         self.corrections = found or Corrections(geometry.shape, geometry.spacing_mm)
         if found is None:
             restoreFromTags(self._segmentation, self.corrections, self.reader())
         node = recordNode(self._segmentation)
         self.caseId = (node.GetParameter("case") if node is not None else "") or uuid.uuid4().hex
+
+    def _recorded(self, shape: Shape) -> Corrections | None:
+        """What is recorded for a volume of this shape; of a damaged record what is left."""
+        try:
+            found = loadRecord(self._segmentation)
+        except UnetsegError as error:
+            self._workspace.report(error)
+            found = loadRecord(self._segmentation)
+        if found is not None and found.shape != shape:
+            raise ImageError(
+                _("The segmentation was corrected on a volume of another size"),
+                received=f"{found.shape}, {shape}",
+                remedy=_("Choose the volume that it was made for, or another segmentation"),
+            )
+        return found
 
     def _setBaseline(self, baseline: LabelArray, version: str) -> None:
         self.corrections.setBaseline(baseline, version)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from slicer.util import VTKObservationMixin
 
 from unetseg.messages import Capabilities
 from unetseg.suggestion import Suggestion
+from unetseg.volume import LabelArray
 
 from . import slice_views
 from .computation import Computation
@@ -34,8 +37,9 @@ VIEWS = ("Red", "Green", "Yellow")
 class SegmentationLogic(VTKObservationMixin):
     """What the panel calls. Signals: ``changed()``, ``curveChanged()``, ``sectionRequested(name)``.
 
-    ``ask(text, choices, default)`` and ``saveUndoState()`` come from the panel; without one the default answer
-    is taken and nothing is saved.
+    A script can use it as the panel does: ``logic.segment()``, ``logic.wait()``, ``logic.labels()``. The panel
+    brings ``ask(text, choices, default)`` and ``saveUndoState()``; without it the default answer is taken, and there
+    is nothing to undo.
     """
 
     def __init__(self) -> None:
@@ -55,6 +59,26 @@ class SegmentationLogic(VTKObservationMixin):
         self._viewTimer.setSingleShot(True)
         self._viewTimer.setInterval(100)
         self._viewTimer.connect("timeout()", self.changed.emit)
+
+    # ---- what the panel brings ----
+
+    @property
+    def ask(self) -> Callable[[str, tuple[tuple[str, str], ...], str], str]:
+        """Puts a question with a few answers to the user."""
+        return self._workspace.ask
+
+    @ask.setter
+    def ask(self, ask: Callable[[str, tuple[tuple[str, str], ...], str], str]) -> None:
+        self._workspace.ask = ask
+
+    @property
+    def saveUndoState(self) -> Callable[[], None]:
+        """The Segment Editor's, called before a result is written."""
+        return self._segmenting.saveUndoState
+
+    @saveUndoState.setter
+    def saveUndoState(self, save: Callable[[], None]) -> None:
+        self._segmenting.saveUndoState = save
 
     # ---- what the panel shows ----
 
@@ -322,6 +346,27 @@ class SegmentationLogic(VTKObservationMixin):
             "resume": self._retraining.resume,
             "discard": self._retraining.discardStopped,
         }[code]()
+
+    # ---- for scripts ----
+
+    def wait(self, seconds: float = float("inf")) -> None:
+        """Return once the work on its way has ended, and what was left for idle time is done.
+
+        Raises:
+            TimeoutError: it takes longer than ``seconds``.
+        """
+        end = time.monotonic() + seconds
+        while self.job is not None:
+            slicer.app.processEvents()
+            time.sleep(0.002)
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.job.stage} after {seconds:.0f} s")
+        self._correcting.settle()
+        self._workspace.tasks.drain()
+
+    def labels(self) -> LabelArray:
+        """The chosen segmentation as it is now: uint8 (D, H, W), the model's label values."""
+        return self._correcting.reader().all()
 
     # ---- the scene ----
 

@@ -40,6 +40,7 @@ class Retraining:
         self._correcting = correcting
         self._offering = offering
         self._stopped: Path | None = None
+        self._checked: tuple[tuple[Any, ...], TrainingCheck] | None = None
         workspace.jobs.epoch.connect(self._onEpoch)
 
     def whyNot(self) -> str:
@@ -101,7 +102,14 @@ class Retraining:
             self._stopped = None
 
     def _check(self) -> TrainingCheck:
-        return checkTraining(self._workspace, self._correcting)
+        """Looked up again when something that it depends on is another; the panel asks many times a second."""
+        workspace, correcting = self._workspace, self._correcting
+        slices = correcting.corrections.slices if correcting.corrections is not None else ()
+        version = workspace.version()
+        state = (version, workspace.labels(), slices, correcting.changes, workspace.capabilities, workspace.project)
+        if self._checked is None or any(a is not b and a != b for a, b in zip(state, self._checked[0], strict=True)):
+            self._checked = (state, checkTraining(workspace, correcting))
+        return self._checked[1]
 
     def _begin(self, steps: Steps) -> None:
         self.curve = []
