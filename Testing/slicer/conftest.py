@@ -21,7 +21,7 @@ APT_PACKAGES = (
     "libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 libx11-6"
 )
 
-for _folder in (REPOSITORY / "trainer", MODULE_FOLDER, HERE / "host"):
+for _folder in (REPOSITORY / "trainer", MODULE_FOLDER, HERE, HERE / "host"):
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
