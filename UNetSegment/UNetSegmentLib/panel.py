@@ -18,6 +18,7 @@ from .sections.segment import SegmentSection
 from .sections.settings import SettingsSection
 
 _SECTIONS = {
+    "notice": NoticeSection,
     "segment": SegmentSection,
     "correct": CorrectSection,
     "retrain": RetrainSection,
@@ -30,21 +31,21 @@ class Panel:
     """Puts itself into ``layout``; ``resourcePath`` turns a path relative to Resources into a full one.
 
     What the logic reports as changed is shown once per turn of the event loop, however often it is reported.
+
+    Attributes:
+        sections, uis: by name, the sections and their widgets.
     """
 
     def __init__(self, layout: Any, logic: Any, resourcePath: Callable[[str], str]) -> None:
         self._logic, self._resourcePath = logic, resourcePath
         self._guard = makeGuard(logic)
-        self._uis: list[Any] = []
         self._connected: list[tuple[Any, Any]] = []
         self._hadCorrections = False
         self.root = slicer.util.loadUI(resourcePath("UI/UNetSegment.ui"))
         self._ui = slicer.util.childWidgetVariables(self.root)
         layout.addWidget(self.root)
-        self.notice = self._add("Notice", NoticeSection, self._ui.noticePlace)
-        self.sections = {
-            name: self._add(name.capitalize(), kind, self._collapsible(name)) for name, kind in _SECTIONS.items()
-        }
+        self.uis: dict[str, Any] = {}
+        self.sections = {name: self._add(name, kind) for name, kind in _SECTIONS.items()}
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
         self._refreshTimer.setInterval(0)
@@ -55,10 +56,16 @@ class Panel:
         logic.saveUndoState = self.sections["correct"].saveUndoState
         self.refresh()
 
+    def setParameters(self, parameters: Any) -> None:
+        """Let the user choose in this parameter node, and the logic follow it."""
+        self._disconnectGui()
+        self._guard(self._logic.setParameterNode)(parameters)
+        self._connectGui(parameters)
+
     def enter(self) -> None:
-        """The module is opened."""
-        self._connectGui()
+        """The module is opened; ``setParameters`` was called before."""
         self.sections["correct"].enter()
+        self._guard(self._logic.enter)()
         self.refresh()
 
     def exit(self) -> None:
@@ -70,6 +77,7 @@ class Panel:
         """The scene is about to be closed."""
         self._disconnectGui()
         self.sections["correct"].releaseScene()
+        self._guard(self._logic.closeScene)()
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -77,14 +85,14 @@ class Panel:
         self._logic.changed.disconnect(self._onChanged)
         self._logic.sectionRequested.disconnect(self.open)
         self._disconnectGui()
-        for section in (self.notice, *self.sections.values()):
+        for section in self.sections.values():
             section.close()
         self.root.setMRMLScene(None)
         self.root.deleteLater()
 
     def refresh(self) -> None:
         """Show the logic's state of now."""
-        for section in (self.notice, *self.sections.values()):
+        for section in self.sections.values():
             section.refresh()
         hasCorrections = self._logic.corrections is not None
         if hasCorrections and not self._hadCorrections:
@@ -93,29 +101,25 @@ class Panel:
 
     def open(self, name: str) -> None:
         """Unfold a section; none is ever folded but by the user."""
-        self._collapsible(name).collapsed = False
+        self._place(name).collapsed = False
 
     def _onChanged(self) -> None:
         self._refreshTimer.start()
 
-    def _collapsible(self, name: str) -> Any:
+    def _place(self, name: str) -> Any:
         return getattr(self._ui, f"{name}Section")
 
-    def _add(self, name: str, kind: type, place: Any) -> Any:
+    def _add(self, name: str, kind: type) -> Any:
         """The section comes before the scene: the Segment Editor needs its editor node first."""
-        root = slicer.util.loadUI(self._resourcePath(f"UI/{name}.ui"))
-        ui = slicer.util.childWidgetVariables(root)
-        place.layout().addWidget(root)
+        root = slicer.util.loadUI(self._resourcePath(f"UI/{name.capitalize()}.ui"))
+        ui = self.uis[name] = slicer.util.childWidgetVariables(root)
+        self._place(name).layout().addWidget(root)
         section = kind(ui, self._logic, self._guard)
         root.setMRMLScene(slicer.mrmlScene)
-        self._uis.append(ui)
         return section
 
-    def _connectGui(self) -> None:
-        parameters = self._logic.parameters
-        self._disconnectGui()
-        if parameters is not None:
-            self._connected = [(parameters, parameters.connectGui(ui)) for ui in self._uis]
+    def _connectGui(self, parameters: Any) -> None:
+        self._connected = [(parameters, parameters.connectGui(ui)) for ui in self.uis.values()]
 
     def _disconnectGui(self) -> None:
         for parameters, tag in self._connected:

@@ -6,6 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..state import JobStatus
 from .guard import Guard
 from .widgets import fillChooser, showText, timeLeft
 
@@ -30,7 +31,6 @@ class SegmentSection:
         fillChooser(self._ui.modelChooser, self._logic.modelChoices(), model)
         device = parameters.device if parameters is not None else ""
         fillChooser(self._ui.deviceChooser, self._logic.deviceChoices(), device)
-        self._ui.modelChooser.setToolTip(self._ui.modelChooser.itemData(self._ui.modelChooser.currentIndex, _TOOLTIP))
         isNew = model.startswith("new:")
         self._ui.structuresLabel.setVisible(isNew)
         self._ui.structuresEdit.setVisible(isNew)
@@ -66,10 +66,15 @@ class SegmentSection:
             button.setToolTip(reason or _("Segment the volume with this model"))
             button.setEnabled(not reason)
         showText(self._ui.reasonLabel, reason)
-        self._ui.progressBar.setVisible(segmenting)
-        showText(self._ui.stageLabel, " – ".join(filter(None, (job.stage, timeLeft(job.secondsLeft)))) if segmenting else "")
-        if segmenting:
-            self._ui.progressBar.setValue(round(job.fraction * _STEPS_OF_PROGRESS))
+        self._refreshProgress(job if segmenting else None)
+
+    def _refreshProgress(self, job: JobStatus | None) -> None:
+        self._ui.progressBar.setVisible(job is not None)
+        if job is None:
+            showText(self._ui.stageLabel, "")
+            return
+        self._ui.progressBar.setValue(round(job.fraction * _STEPS_OF_PROGRESS))
+        showText(self._ui.stageLabel, " – ".join(filter(None, (job.stage, timeLeft(job.secondsLeft)))))
 
     def _onModel(self, index: int) -> None:
         self._logic.parameters.model = self._ui.modelChooser.itemData(index)

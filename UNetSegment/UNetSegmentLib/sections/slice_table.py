@@ -10,8 +10,9 @@ from slicer.i18n import tr as _
 from ..corrections import SliceRow, SliceState
 from ..icons import icon
 from .guard import Guard
-from .widgets import dots
+from .widgets import Color, dots
 
+_MOST_DOTS = 6
 _SLICE, _STATE, _STRUCTURES, _TIME = range(4)
 _CONFIRMED = (SliceState.CONFIRMED, SliceState.UNCHANGED, SliceState.CHANGED_SINCE)
 _TO_CONFIRM = (SliceState.EDITED, SliceState.CHANGED_SINCE)
@@ -29,11 +30,11 @@ def _stateTexts(state: SliceState) -> tuple[str, str]:
     return {
         SliceState.SUGGESTED: (_("suggested"), _("Worth checking next")),
         SliceState.EDITED: (_("edited"), _("You have changed this slice. Confirm it when it is right")),
-        SliceState.CONFIRMED: (_("confirmed"), _("You corrected this slice and confirmed it: the model learns from it")),
-        SliceState.UNCHANGED: (_("right as it was"), _("You confirmed this slice without a change: the model learns from it")),
+        SliceState.CONFIRMED: (_("confirmed"), _("Corrected and confirmed by you: the model learns from it")),
+        SliceState.UNCHANGED: (_("right as it was"), _("Confirmed by you without a change: the model learns from it")),
         SliceState.CHANGED_SINCE: (
             _("changed since"),
-            _("Changed after you confirmed it. Confirm it again, or undo the change; until then the model learns it as confirmed"),
+            _("Changed after you confirmed it: confirm it again, or undo the change"),
         ),
     }[state]
 
@@ -46,6 +47,8 @@ class SliceTable:
         self._rows: tuple[SliceRow, ...] = ()
         table.setHorizontalHeaderLabels([_("Slice"), _("State"), _("Structures"), _("Time")])
         table.verticalHeader().setVisible(False)
+        height = table.fontMetrics().height()
+        table.setIconSize(qt.QSize(_MOST_DOTS * height, height))
         header = table.horizontalHeader()
         for column in (_SLICE, _STATE, _TIME):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
@@ -80,7 +83,7 @@ class SliceTable:
         """The selected ones of the confirmed slices."""
         return tuple(row for row in self.selectedRows() if row.state in _CONFIRMED)
 
-    def _fill(self, place: int, row: SliceRow, structures: dict, selected: bool) -> None:
+    def _fill(self, place: int, row: SliceRow, structures: dict[int, tuple[str, Color]], selected: bool) -> None:
         word, meaning = _stateTexts(row.state)
         touched = [structures[value] for value in row.values if value in structures]
         names = ", ".join(name for name, _color in touched)
@@ -88,7 +91,7 @@ class SliceTable:
         cells = {
             _SLICE: (self._logic.sliceTitle(row.axis, row.index), _("Click to show this slice"), None),
             _STATE: (word, meaning, icon(_ICONS[row.state])),
-            _STRUCTURES: (names, names, dots([color for _name, color in touched], self._dotSize()) if touched else qt.QIcon()),
+            _STRUCTURES: (names, names, self._dots(touched)),
             _TIME: (seconds, _("Time spent on this slice"), None),
         }
         for column, (text, tip, picture) in cells.items():
@@ -102,8 +105,9 @@ class SliceTable:
                 item.setIcon(picture)
             item.setSelected(selected)
 
-    def _dotSize(self) -> int:
-        return self._table.fontMetrics().height()
+    def _dots(self, touched: list[tuple[str, Color]]) -> Any:
+        colors = [color for _name, color in touched[:_MOST_DOTS]]
+        return dots(colors, self._table.fontMetrics().height()) if colors else qt.QIcon()
 
     def _onClicked(self, place: int, column: int) -> None:
         row = self._rows[place]
