@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 
@@ -17,10 +17,12 @@ from unetseg.errors import CancelledError, UnetsegError
 from unetseg.messages import Cancel, Cancelled, Epoch, Failed, Progress, Reply, Request
 
 from .idle import IdleTasks
-from .job import WorkerProcess
 from .signal import Signal
 from .state import JobStatus
 from .wording import stageTitle
+
+if TYPE_CHECKING:
+    from .job import WorkerProcess
 
 Steps = Generator[Request | None, Reply | None, Any]
 
@@ -64,10 +66,10 @@ class JobRunner:
         self._request: Request | None = None
         self._onDone: Callable[[Any], None] | None = None
         self._onError: Callable[[Exception], None] | None = None
-        self._cancelTimer = qt.QTimer()
-        self._cancelTimer.setSingleShot(True)
-        self._cancelTimer.setInterval(int(SECONDS_TO_CANCEL * 1000))
-        self._cancelTimer.connect("timeout()", worker.kill)
+        self.cancelTimer = qt.QTimer()
+        self.cancelTimer.setSingleShot(True)
+        self.cancelTimer.setInterval(int(SECONDS_TO_CANCEL * 1000))
+        self.cancelTimer.connect("timeout()", worker.kill)
         worker.replied.connect(self._onReply)
         worker.ended.connect(self._onWorkerEnded)
 
@@ -102,11 +104,11 @@ class JobRunner:
         self._worker.send(Cancel(f"cancel-{self._request.id}", job=self._request.id, keep=keep))
         self._show(dataclasses.replace(self.status, stopping=True))
         if not keep:
-            self._cancelTimer.start()
+            self.cancelTimer.start()
 
     def close(self) -> None:
         """End the job at once, without asking the worker; neither of its callbacks is called."""
-        self._cancelTimer.stop()
+        self.cancelTimer.stop()
         self._tasks.cancel(_KEY)
         steps, self._steps, self._request = self._steps, None, None
         if steps is not None:
@@ -143,7 +145,7 @@ class JobRunner:
         onError(error)
 
     def _finish(self) -> None:
-        self._cancelTimer.stop()
+        self.cancelTimer.stop()
         self._steps = self._request = None
         self._show(None)
 
@@ -153,7 +155,7 @@ class JobRunner:
         if isinstance(reply, Progress | Epoch):
             self._onProgress(reply)
             return
-        self._cancelTimer.stop()
+        self.cancelTimer.stop()
         steps = self._steps
         if isinstance(reply, Failed):
             self._advance(lambda: steps.throw(WorkerFailedError(reply)))
