@@ -3,6 +3,7 @@
 #   make demo                  segment, correct, retrain, segment again on phantoms; CASES=folder for real images
 #   make test                  lint, types and all tests; UNETSEG_DATA=folder of real images
 #   make lint                  ruff and mypy only
+#   make slicer                3D Slicer with the module from this folder; SLICER=/path/to/Slicer
 #   make bench                 the benchmarks there are; NAME=one runs it, with ARGUMENTS="..."
 #   make setup                 nothing but the set-up; PYTHON=path to choose the interpreter
 #   make clean                 removes everything that these commands made
@@ -10,7 +11,7 @@
 BIN = .venv/bin
 READY = .venv/ready
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint slicer bench setup clean
 
 demo: $(READY)
 	@PYTHONPATH=Testing/benchmarks $(BIN)/python Testing/demo/run_demo.py $(if $(CASES),--cases "$(CASES)")
@@ -26,6 +27,17 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Slicer brings its own Python, so that this needs no .venv.
+slicer:
+	@slicer=$$(command -v "$(SLICER)"); \
+	if [ ! -f "$$slicer" ] || [ ! -x "$$slicer" ]; then \
+		echo 'Please name the program of 3D Slicer 5.10 or later (on macOS Slicer.app/Contents/MacOS/Slicer):' \
+			'make slicer SLICER=/path/to/Slicer' >&2; \
+		exit 1; \
+	fi; \
+	"$$slicer" --additional-module-paths "$(CURDIR)/UNetSegment" \
+		--python-code 'slicer.util.selectModule("UNetSegment")' $(ARGUMENTS)
 
 bench: $(READY)
 ifdef NAME
