@@ -35,11 +35,11 @@ def test_the_versions_are_judged_by_their_own_predictions_and_the_change_by_what
     held_out = LabelledSlice(0, 0, right, before=plane([0, 0, 2, 2]))
     rows = compare(
         LABELS,
-        shownBefore=shown_before[:, None],
-        shownAfter=shown_after[:, None],
-        predictedBefore=predicted_before[:, None],
-        predictedAfter=predicted_after[:, None],
-        heldOut=[LabelledSlice(0, 0, right[None])],
+        shownBefore=shown_before,
+        shownAfter=shown_after,
+        predictedBefore=predicted_before,
+        predictedAfter=predicted_after,
+        heldOut=[LabelledSlice(0, 0, right)],
         checked=[held_out],
         voxelMl=0.5,
     )
