@@ -214,7 +214,7 @@ def test_labels_of_any_shape_are_packed() -> None:
     assert np.array_equal(unpack_labels(pack_labels(labels[:, ::-1]), SHAPE), labels[:, ::-1])
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[NaN]"], ids=["empty", "cut off", "not text", "NaN"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[NaN]", b"{}"], ids=["empty", "cut off", "not text", "NaN", "no slices"])
 def test_a_file_that_holds_something_else_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(ImageError, match=r"x\.json"):

@@ -204,10 +204,12 @@ def load_slices(path: Path) -> tuple[Shape, tuple[LabelledSlice, ...]]:
     """Read what ``save_slices`` wrote. Raises ``ImageError`` for a file that is missing or something else."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise unreadable_slices(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+            raise unreadable_slices(f"more than {MAX_FILE_BYTES} bytes")
         return slices_from_json(loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, RecordError) as error:
         raise unreadable_slices(f"{path}: {error}") from error
+    except ImageError as error:
+        raise unreadable_slices(f"{path}: {error.received}") from error
 
 
 def pack_labels(labels: LabelArray) -> str:
