@@ -42,9 +42,6 @@ class FakeLogic:
         self.corrections = None
         self.suggestion = None
         self.suggestionText = ""
-        self.pythonStatus = ""
-        self.pythonStatusKind = "unknown"
-        self.settings = SimpleNamespace(pythonPath="", memoryGb=None, projectFolder="/tmp")
         self.ask = None
         self.saveUndoState = None
         self.calls: list[tuple[str, tuple]] = []
@@ -54,10 +51,6 @@ class FakeLogic:
         self.confirmReasons = {"Red": "", "Green": "", "Yellow": ""}
         self.tilted = False
         self.warnings: tuple[str, ...] = ()
-        self.summary = ""
-        self.versions: tuple[VersionRow, ...] = ()
-        self.contents: tuple[tuple[str, str], ...] = ()
-        self.secondsByBudget = {Budget.quick: 120.0, Budget.thorough: 1200.0}
         self.models = (("m1", "Knee 1", "Shipped with UNetSegment"), ("new:unet_2d", "New: 2D U-Net", "Learns slices"))
         self.devices = (("auto", "Automatic"), ("cpu", "Processor"))
         self.channels: tuple[str, ...] = ("Volume",)
@@ -67,6 +60,7 @@ class FakeLogic:
         self.contents: tuple[tuple[str, str], ...] = ()
         self.canInstall = False
         self.pythonStatus = ""
+        self.pythonStatusKind = "unknown"
         self.settings = SimpleNamespace(pythonPath="", memoryGb=None, projectFolder="/data/knees")
         self.structuresByValue = {1: ("Bone", (220, 200, 150)), 2: ("Cartilage", (80, 160, 220))}
 
@@ -121,18 +115,6 @@ class FakeLogic:
 
     def canInstallPyTorch(self) -> bool:
         return self.canInstall
-
-    def trainingSummary(self) -> str:
-        return self.summary
-
-    def budgetSeconds(self, budget: Budget) -> float:
-        return self.secondsByBudget[budget]
-
-    def versionRows(self) -> tuple[VersionRow, ...]:
-        return self.versions
-
-    def projectContents(self) -> tuple[tuple[str, str], ...]:
-        return self.contents
 
     def viewsTilted(self) -> bool:
         return self.tilted

@@ -40,7 +40,7 @@ def askText(text: str, initial: str) -> str | None:
     dialog.setWindowTitle(_("U-Net Segment"))
     dialog.setLabelText(text)
     dialog.setTextValue(initial)
-    return dialog.textValue.strip() if _finished(dialog) else None
+    return str(dialog.textValue()).strip() if _finished(dialog) else None
 
 
 def askSaveFile(title: str, name: str, suffix: str) -> str | None:

@@ -11,7 +11,7 @@ from ..parameters import Budget
 from ..plot import LiveCurve
 from ..state import JobStatus
 from .guard import Guard
-from .widgets import showText, timeLeft, whyBusy
+from .widgets import showText, timeLeft
 
 
 class RetrainSection:
@@ -40,7 +40,7 @@ class RetrainSection:
         if running:
             self._showTraining(job)
         else:
-            self._showPlan(job)
+            self._showPlan()
         for widget in (self._ui.trainProgressBar, self._ui.abortButton):
             widget.setVisible(running)
         self._showBudget(running)
@@ -50,8 +50,8 @@ class RetrainSection:
         self._logic.curveChanged.disconnect(self._showCurve)
         self._curve.close()
 
-    def _showPlan(self, job: JobStatus | None) -> None:
-        reason = self._logic.whyNotTrain() or whyBusy(job)
+    def _showPlan(self) -> None:
+        reason = self._logic.whyNotTrain()
         ui = self._ui
         showText(ui.trainSummaryLabel, self._logic.trainingSummary())
         showText(ui.trainWarningsLabel, "\n".join(f"• {warning}" for warning in self._logic.trainingWarnings()))

@@ -10,9 +10,6 @@ from .. import dialogs
 from .guard import Guard
 from .widgets import showText, whyBusy
 
-_MARKS = {"unknown": "", "checking": "", "ready": "✓ ", "noPyTorch": "⚠ ", "problem": "⚠ "}
-"""By ``logic.pythonStatusKind``."""
-
 
 class SettingsSection:
     """Another Python counts from the moment that its program is named; the radio button alone sets nothing."""
@@ -33,10 +30,11 @@ class SettingsSection:
 
     def refresh(self) -> None:
         """Show the logic's state of now."""
-        reason = whyBusy(self._logic.job)
-        showText(self._ui.settingsReasonLabel, reason)
+        job = self._logic.job
         for box in (self._ui.pythonBox, self._ui.folderBox):
-            box.setEnabled(not reason)
+            box.setEnabled(job is None)
+        checking = job is not None and job.kind == "check"
+        showText(self._ui.settingsReasonLabel, "" if checking else whyBusy(job))
         self._showPython()
         self._showMemory()
         self._showFolder()
@@ -45,16 +43,15 @@ class SettingsSection:
         """Nothing is kept beyond the widgets."""
 
     def _showPython(self) -> None:
-        ui, path, kind = self._ui, self._logic.settings.pythonPath, self._logic.pythonStatusKind
+        ui, path = self._ui, self._logic.settings.pythonPath
         if path != self._shownPython:
             self._shownPython = path
             (ui.otherPythonRadio if path else ui.slicerPythonRadio).setChecked(True)
             if path:
                 ui.pythonPathEdit.setCurrentPath(path)
         ui.pythonPathEdit.setEnabled(ui.otherPythonRadio.checked)
-        ui.checkPythonButton.setEnabled(kind != "checking")
-        ui.installButton.setVisible(kind == "noPyTorch" and not path)
-        showText(ui.pythonStatusLabel, _MARKS[kind] + self._logic.pythonStatus)
+        ui.installButton.setVisible(self._logic.canInstallPyTorch())
+        showText(ui.pythonStatusLabel, self._logic.pythonStatus)
 
     def _choosePython(self) -> None:
         ui = self._ui
