@@ -29,6 +29,7 @@ from .segmenting import Segmenting
 from .settings import Settings
 from .state import Comparison, CurvePoint, JobStatus, Notice, VersionRow
 from .version_actions import VersionActions
+from .wording import contentTitle
 from .workspace import SHIPPED_MODELS, Workspace
 
 VIEWS = ("Red", "Green", "Yellow")
@@ -185,7 +186,9 @@ class SegmentationLogic(VTKObservationMixin):
 
     def projectContents(self) -> tuple[tuple[str, str], ...]:
         """(what, size) of everything that “remove downloads and models” would remove."""
-        return self.project.contents()
+        return tuple(
+            (contentTitle(kind), _("{size:.1f} MB").format(size=size / 1e6)) for kind, size in self.project.contents()
+        )
 
     # ---- why a button is grey; empty where it is not ----
 
@@ -329,7 +332,10 @@ class SegmentationLogic(VTKObservationMixin):
 
     def removeEverything(self) -> None:
         """Remove all models and stored corrections of the project; the scene keeps its own."""
-        self.project.removeEverything()
+        left = self.project.removeEverything()
+        if left:
+            text = _("{count} files stay because UNetSegment has not made them, or another Slicer uses them.")
+            self._workspace.say("info", text.format(count=len(left)), _("Open the folder to look at them"))
         self.changed.emit()
 
     def dismissNotice(self) -> None:
@@ -384,6 +390,7 @@ class SegmentationLogic(VTKObservationMixin):
 
     def enter(self) -> None:
         """The panel was opened: ask what the computation can do, and tell of a training that was interrupted."""
+        self.project.cleanJobs()
         self._computation.prepare()
         self._retraining.offerResume()
 

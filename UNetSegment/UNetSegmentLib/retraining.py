@@ -29,6 +29,9 @@ from .workspace import Workspace
 BUDGET_SECONDS = {Budget.quick: {"cpu": 120.0, "gpu": 30.0}, Budget.thorough: {"cpu": 600.0, "gpu": 150.0}}
 """Seconds of training; a GPU does in a quarter of the time at least as much."""
 
+LARGEST_COMPACT_BYTES = 10_000_000
+"""A new network is one of the compact ones; their files stay below this."""
+
 
 class Retraining:
     """Signals: ``curveChanged()`` when ``curve`` has grown or begun anew."""
@@ -121,6 +124,8 @@ class Retraining:
         workspace, correcting = self._workspace, self._correcting
         if correcting.corrections is not None and correcting.corrections.slices:
             yield from correcting.images.steps(workspace.project, correcting.caseId, workspace.volumes())
+        base = self._base()
+        workspace.project.checkSpaceForTraining(base.path.stat().st_size if base is not None else LARGEST_COMPACT_BYTES)
         folder = workspace.project.newJobFolder()
         request = self._request(folder)
         (folder / "request.json").write_text(encode(request), encoding="ascii")
@@ -133,7 +138,8 @@ class Retraining:
     def _train(self, request: Train, folder: Path) -> Steps:
         try:
             trained = yield request
-            version = self._workspace.project.add(folder / request.output, self._record(request, trained))
+            record = self._record(request, trained)
+            version = yield from self._workspace.project.addInSteps(folder / request.output, record)
         except WorkerLostError:
             if any(folder.glob("*.checkpoint.safetensors")):
                 self._stopped = folder

@@ -18,7 +18,7 @@ from .job_runner import Steps
 from .project import Version, utcNow
 from .segmenting import Segmenting
 from .state import VersionRow
-from .wording import decimal, networkTitle
+from .wording import decimal, listed, networkTitle
 from .workspace import NEW, Workspace
 
 _NETWORKS = ("unet_3d", "unet_2d", "attention_unet")
@@ -69,13 +69,19 @@ class VersionActions:
 
     def export(self, versionId: str, path: str) -> None:
         """Write a version's model file somewhere else."""
-        self._workspace.project.export(versionId, Path(path))
-        self._workspace.say("info", _("The model was written to {path}.").format(path=path))
+        workspace = self._workspace
+        text = _("The model was written to {path}.").format(path=path)
+        steps = workspace.project.exportInSteps(versionId, Path(path))
+        workspace.startJob("export", _("Writing the model"), steps, lambda done: workspace.say("info", text))
 
     def importModel(self, path: str) -> None:
         """Take a model file into the project, once the worker has looked into it."""
-        workspace = self._workspace
-        workspace.startJob("import", _("Looking into the model file"), self._imported(Path(path)), self._onImported)
+        steps = self._imported([Path(path)])
+        self._workspace.startJob("import", _("Looking into the model file"), steps, self._onImported)
+
+    def describeAll(self) -> Steps:
+        """Steps of a job: take in the model files that somebody has put into the project's folder by hand."""
+        return self._imported(list(self._workspace.project.undescribed()))
 
     def delete(self, versionId: str) -> None:
         """Delete a version's model file.
@@ -98,13 +104,17 @@ class VersionActions:
             raise SettingsError(_("This version is no longer there"), remedy=_("Choose another one"))
         return version
 
-    def _imported(self, path: Path) -> Steps:
-        reply = yield from self._workspace.describe((path,))
-        document = _document(reply.models[0])
-        return self._workspace.project.importModel(path, _described(document, path.stem))
+    def _imported(self, paths: list[Path]) -> Steps:
+        reply = yield from self._workspace.describe(tuple(paths))
+        versions = []
+        for path, description in zip(paths, reply.models, strict=True):
+            record = _described(_document(description), path.stem)
+            versions.append((yield from self._workspace.project.addInSteps(path, record)))
+        return versions
 
-    def _onImported(self, version: Version) -> None:
-        self._workspace.say("info", _("“{name}” can be chosen as model now.").format(name=version.name))
+    def _onImported(self, versions: list[Version]) -> None:
+        names = listed([_("“{name}”").format(name=version.name) for version in versions])
+        self._workspace.say("info", _("{names} can be chosen as model now.").format(names=names))
 
     def _row(self, version: Version, chosen: str) -> VersionRow:
         inUse = version.id == chosen
@@ -165,6 +175,7 @@ def _described(document: ModelDocument, name: str) -> Version:
         channels=document.network.in_channels,
         network=document.network.name,
         dimensions=document.plan.dimensions,
+        modality=document.plan.modality,
         volumes=len(document.training.cases),
         slices=sum(document.training.annotated_slices),
         heldOut=((), document.training.held_out_dice),

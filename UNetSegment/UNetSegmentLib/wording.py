@@ -38,6 +38,18 @@ def suggestionReason(reason: str) -> str:
     }.get(reason, reason)
 
 
+def contentTitle(kind: str) -> str:
+    """What lies in the project's folder, for the kinds of ``Project.contents``."""
+    return {
+        "models": _("Models, all versions"),
+        "slices": _("Confirmed slices"),
+        "volumes": _("Copies of volumes for training"),
+        "results": _("Stored results"),
+        "jobs": _("Work files"),
+        "other": _("Other files"),
+    }.get(kind, kind)
+
+
 def decimal(value: float | None) -> str:
     """A figure from 0 to 1 with two decimals, or a dash where it is not known."""
     return "–" if value is None else f"{value:.2f}"
