@@ -39,7 +39,9 @@ class UNetSegment(ScriptedLoadableModule):
 
 def offerSampleData():
     """Register the sample data where the application has a Sample Data module."""
-    if importlib.util.find_spec("SampleData") is None:
+    try:
+        import SampleData  # noqa: F401
+    except ModuleNotFoundError:
         return
     from UNetSegmentLib.sample_data import registerSampleData
 

@@ -32,7 +32,9 @@ class CorrectSection:
         self._ui, self._logic, self._guard = ui, logic, guard
         self.editor = Editor(ui.editor)
         self.table = SliceTable(ui.sliceTable, logic, guard)
-        self.shortcuts = {view: self._connectView(view) for view in _VIEWS}
+        self.shortcuts: list[Any] = []
+        for view in _VIEWS:
+            self._prepareButton(view)
         ui.alignButton.connect("clicked()", guard(logic.alignViews))
         ui.nextButton.connect("clicked()", guard(logic.nextSlice))
         ui.skipButton.connect("clicked()", guard(logic.skipSuggestion))
@@ -43,14 +45,13 @@ class CorrectSection:
     def enter(self) -> None:
         """The module is opened."""
         self.editor.enter()
-        for shortcut in self.shortcuts.values():
-            shortcut.setEnabled(True)
+        self._removeShortcuts()
+        self.shortcuts = [self._addShortcut(view) for view in _VIEWS]
 
     def exit(self) -> None:
         """Another module is opened, or this one ends: nothing may react to the views any more."""
         self.editor.exit()
-        for shortcut in self.shortcuts.values():
-            shortcut.setEnabled(False)
+        self._removeShortcuts()
 
     def releaseScene(self) -> None:
         """The scene is about to be closed."""
@@ -88,19 +89,29 @@ class CorrectSection:
         self.editor.show(segmentation if ready else None, volume if ready else None)
         return ready
 
-    def _connectView(self, view: str) -> Any:
+    def _prepareButton(self, view: str) -> None:
         color, keys = _VIEWS[view]
-        confirm = self._guard(functools.partial(self._logic.confirmSlice, view))
-        shortcut = qt.QShortcut(qt.QKeySequence(keys), self._ui.sliceTable.window())
-        shortcut.setContext(qt.Qt.ApplicationShortcut)
-        shortcut.setEnabled(False)
-        shortcut.connect("activated()", confirm)
-        keyText = shortcut.key.toString(qt.QKeySequence.NativeText)
         button = self._button(view)
         button.setIcon(dots([color], button.fontMetrics().height()))
+        keyText = qt.QKeySequence(keys).toString(qt.QKeySequence.NativeText)
         button.setText(_("{view} ({keys})").format(view=_viewTitle(view), keys=keyText))
-        button.connect("clicked()", confirm)
+        button.connect("clicked()", self._confirming(view))
+
+    def _addShortcut(self, view: str) -> Any:
+        """Works while a view has the focus, and where this section is folded or the panel floats."""
+        shortcut = qt.QShortcut(qt.QKeySequence(_VIEWS[view][1]), self._ui.work.window())
+        shortcut.setContext(qt.Qt.ApplicationShortcut)
+        shortcut.connect("activated()", self._confirming(view))
         return shortcut
+
+    def _removeShortcuts(self) -> None:
+        for shortcut in self.shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self.shortcuts = []
+
+    def _confirming(self, view: str) -> Any:
+        return self._guard(functools.partial(self._logic.confirmSlice, view))
 
     def _button(self, view: str) -> Any:
         return getattr(self._ui, f"confirm{view}Button")

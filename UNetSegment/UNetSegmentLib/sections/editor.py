@@ -42,12 +42,12 @@ class Editor:
         self._node = None
 
     def show(self, segmentation: Any, volume: Any) -> None:
-        """Edit ``segmentation`` on ``volume``; both None: edit nothing. Without a scene nothing happens."""
+        """Edit ``segmentation`` on ``volume``; None: edit nothing. Between two scenes nothing happens."""
         if self._node is None:
             return
         if self.widget.segmentationNode() != segmentation:
             self.widget.setSegmentationNode(segmentation)
-        if self.widget.sourceVolumeNode() != volume:
+        if segmentation is not None and self.widget.sourceVolumeNode() != volume:
             self.widget.setSourceVolumeNode(volume)
 
     def _selectNode(self) -> None:
