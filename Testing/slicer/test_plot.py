@@ -65,6 +65,13 @@ def test_the_legend_says_what_the_lines_are(curve):
     assert list(drawn()) == ["Error (loss)", "Overlap, held-out slices (Dice)"]
 
 
+def test_the_axis_is_the_whole_training(curve):
+    curve.show(POINTS[:1])
+    chart = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
+    assert not chart.GetXAxisRangeAuto()
+    assert chart.GetXAxisRange() == (0.0, 100.0)
+
+
 def test_nothing_is_there_until_there_is_data(curve, frame):
     curve.show([])
     assert counts() == [0, 0, 0, 0]

@@ -16,6 +16,7 @@ from .state import CurvePoint
 UPDATE_INTERVAL_MS = 500
 """Drawing a chart takes some 10 ms of the window's process: twice a second is live enough."""
 _FONT_SIZE = 11
+_MARKER_SIZE = 3.0
 _LOSS_COLOR = (0.85, 0.45, 0.10)
 _OVERLAP_COLOR = (0.10, 0.45, 0.75)
 
@@ -97,6 +98,8 @@ class LiveCurve:
         self._chart = _newNode("vtkMRMLPlotChartNode", "UNetSegment curve")
         self._chart.SetTitleVisibility(False)
         self._chart.SetXAxisTitle(_("Progress (%)"))
+        self._chart.SetXAxisRangeAuto(False)
+        self._chart.SetXAxisRange(0, 100)
         self._chart.SetYAxisTitleVisibility(False)
         self._chart.SetAxisTitleFontSize(_FONT_SIZE)
         self._chart.SetAxisLabelFontSize(_FONT_SIZE)
@@ -105,7 +108,7 @@ class LiveCurve:
         for series in self._series:
             self._chart.AddAndObservePlotSeriesNodeID(series.GetID())
         self._viewNode = _newNode("vtkMRMLPlotViewNode", "UNetSegment curve view")
-        # An owner keeps the layout manager from making a second widget for the view, and the rest keeps other charts out.
+        # The owner keeps the layout manager from making a second widget; no propagation keeps other charts out.
         self._viewNode.SetAndObserveParentLayoutNodeID(self._chart.GetID())
         self._viewNode.SetDoPropagatePlotChartSelection(False)
         self._viewNode.SetPlotChartNodeID(self._chart.GetID())
@@ -114,11 +117,15 @@ class LiveCurve:
 
 
 def _addSeries(title: str, column: str, color: tuple[float, float, float]) -> Any:
-    """One line of the chart with a table of its own: in a shared one, what was not measured would cut the line."""
+    """One line of the chart with a table of its own: in a shared one, what was not measured would cut the line.
+
+    The markers show a measurement that is still alone.
+    """
     table = slicer.mrmlScene.AddNode(_newNode("vtkMRMLTableNode", f"UNetSegment {column}"))
     series = _newNode("vtkMRMLPlotSeriesNode", title)
     series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+    series.SetMarkerSize(_MARKER_SIZE)
     series.SetXColumnName("progress_percent")
     series.SetYColumnName(column)
     series.SetColor(*color)

@@ -91,7 +91,11 @@ class CompareSection:
             (ui.useVersionButton, choose or inUse or busy, _("Segments with the chosen version from now on.")),
             (ui.renameVersionButton, choose, _("Gives the chosen version another name.")),
             (ui.deleteVersionButton, choose or fixed or busy, _("Removes the chosen version for good. Asks first.")),
-            (ui.exportVersionButton, choose, _("Saves the chosen version in a file, for a colleague or another computer.")),
+            (
+                ui.exportVersionButton,
+                choose,
+                _("Saves the chosen version in a file, for a colleague or another computer."),
+            ),
         ):
             button.setEnabled(not reason)
             button.setToolTip(reason or tip)
