@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import slicer
 from fake_logic import FakeLogic
+
 from UNetSegmentLib.parameters import Parameters
 from UNetSegmentLib.sections.guard import makeGuard
 

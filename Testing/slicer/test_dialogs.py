@@ -3,6 +3,7 @@
 import pytest
 import qt
 import slicer
+
 from UNetSegmentLib import dialogs
 
 pytestmark = pytest.mark.filterwarnings("ignore:'exec_' will be removed")  # the only name that PythonQt has

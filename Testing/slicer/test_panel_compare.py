@@ -3,6 +3,7 @@
 import pytest
 import qt
 from build_section import buildSection
+
 from UNetSegmentLib import dialogs
 from UNetSegmentLib.sections.compare import CompareSection
 from UNetSegmentLib.state import Comparison, ComparisonRow, JobStatus, VersionRow

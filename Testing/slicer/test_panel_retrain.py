@@ -3,10 +3,11 @@
 import pytest
 import slicer
 from build_section import buildSection
+
+from unetseg.errors import TrainingDataError
 from UNetSegmentLib.parameters import Budget
 from UNetSegmentLib.sections.retrain import RetrainSection
 from UNetSegmentLib.state import CurvePoint, JobStatus
-from unetseg.errors import TrainingDataError
 
 TRAINING = JobStatus("train", "Learning from the slices", 0.375, 190.0)
 

@@ -2,6 +2,7 @@
 
 import pytest
 from build_section import buildSection
+
 from UNetSegmentLib import dialogs
 from UNetSegmentLib.sections.settings import SettingsSection
 from UNetSegmentLib.state import JobStatus

@@ -5,6 +5,7 @@ import math
 import pytest
 import qt
 import slicer
+
 from UNetSegmentLib.plot import LiveCurve
 from UNetSegmentLib.state import CurvePoint
 

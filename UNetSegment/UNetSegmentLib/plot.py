@@ -85,7 +85,7 @@ class LiveCurve:
     def _draw(self) -> None:
         if self._chart is None:
             self._addNodes()
-        for series, name in zip(self._series, ("loss", "heldOut")):
+        for series, name in zip(self._series, ("loss", "heldOut"), strict=True):
             series.GetTableNode().SetAndObserveTable(_table(self._points, name))
         self._chart.Modified()
         self._frame.setVisible(True)
@@ -147,7 +147,7 @@ def _newNode(className: str, name: str) -> Any:
 def _table(points: Sequence[CurvePoint], name: str) -> Any:
     """Progress and value of the points that have a finite ``name``."""
     columns = [vtk.vtkDoubleArray(), vtk.vtkDoubleArray()]
-    for column, title in zip(columns, ("progress_percent", name)):
+    for column, title in zip(columns, ("progress_percent", name), strict=True):
         column.SetName(title)
     for point in points:
         value = getattr(point, name)

@@ -94,7 +94,7 @@ class CompareSection:
             (
                 ui.exportVersionButton,
                 choose,
-                _("Saves the chosen version in a file, for a colleague or another computer."),
+                _("Saves the chosen version in a file, as for a colleague."),
             ),
         ):
             button.setEnabled(not reason)
