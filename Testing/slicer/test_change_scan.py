@@ -1,5 +1,7 @@
 """Changes are found, counted, and explained by the fewest slices."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,17 @@ def test_crossing_edits_are_explained_by_slices_of_several_axes(baseline, slabSi
     ]
     assert [plane.values for plane in changes.edited] == [(1, 2, 4, 6), (1, 2, 4, 6), (1, 2, 4), (1, 6)]
     assert changes.editedVoxels == np.count_nonzero(changed)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_slice_that_others_have_explained_is_not_chosen(order):
+    now = np.zeros((8, 9, 10), np.uint8)
+    # Slices 5 … 9 along the last axis have more changed voxels than slice 2, but others explain all of them.
+    now[3, :, 5:] = now[:, 5] = 4
+    now[0, 0, 2] = now[5, 0, 2] = now[7, 8, 2] = 4
+    turned = now.transpose(order)
+    expected = sorted((order.index(axis), index) for axis, index in ((0, 3), (1, 5), (2, 2)))
+    assert planes(scan(turned, np.zeros_like(turned))) == expected
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,9 @@ def test_tags_follow_the_confirmed_slices_and_segments_without_news_are_left_alo
     for taken in corrections.slices:
         corrections.remove(taken.axis, taken.index)
     tagSegments(segmentation, corrections)
+    assert len(events) == 2
+    tagSegments(segmentation, corrections)
+    assert len(events) == 2
     found = Corrections(SHAPE, SPACING)
     restoreFromTags(segmentation, found, Reader(found.baseline))
     assert found.slices == ()

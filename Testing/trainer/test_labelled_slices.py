@@ -160,7 +160,7 @@ TWELVE = zlib.compress(bytes(12))
         {"format_version": True},
         {"more": 1},
         {"shape": [2, 3]},
-        {"shape": [2, 3, 0]},
+        {"shape": [2, 3, 0], "slices": []},
         {"shape": [2, 3, 4.5]},
         {"slices": None},
         {"slices": [{}]},
@@ -173,6 +173,7 @@ TWELVE = zlib.compress(bytes(12))
         {"seconds": float("nan")},
         {"version": 1},
         {"labels": "?" * 16},
+        {"labels": "?" + packed(TWELVE)},
         {"labels": "ü"},
         {"labels": packed(b"no zlib")},
         {"labels": packed(TWELVE[:-3])},
@@ -212,9 +213,12 @@ def test_what_would_unpack_to_more_takes_no_memory() -> None:
 def test_labels_of_any_shape_are_packed() -> None:
     labels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     assert np.array_equal(unpack_labels(pack_labels(labels[:, ::-1]), SHAPE), labels[:, ::-1])
+    assert np.array_equal(unpack_labels(pack_labels(np.asfortranarray(labels)), SHAPE), labels)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[NaN]", b"{}"], ids=["empty", "cut off", "not text", "NaN", "no slices"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[NaN]", b"{}"], ids=["empty", "cut off", "not text", "NaN", "no slices"]
+)
 def test_a_file_that_holds_something_else_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(ImageError, match=r"x\.json"):

@@ -108,10 +108,10 @@ def tagSegments(segmentationNode: Any, corrections: Corrections) -> None:
     ]
     text = ";".join([" ".join(map(str, corrections.shape)), quote(corrections.version, safe=""), " ".join(planes)])
     for segment in _segments(segmentationNode):
-        if not planes:
-            segment.RemoveTag(CONFIRMED_TAG)
-        elif _tag(segment) != text:
+        if planes:
             segment.SetTag(CONFIRMED_TAG, text)
+        elif segment.HasTag(CONFIRMED_TAG):  # removing what is not there would count as a change of the segment
+            segment.RemoveTag(CONFIRMED_TAG)
 
 
 def restoreFromTags(segmentationNode: Any, corrections: Corrections, reader: SliceReader) -> None:

@@ -228,7 +228,7 @@ def unpack_labels(text: str, shape: Sequence[int]) -> LabelArray:
         raise unreadable_slices(f"a part of {_size(shape)} voxels")
     decompressor = zlib.decompressobj()
     try:
-        # One byte more than expected is enough to tell that there are too many.
+        # Room for one byte more: the end of the stream is reached, and a stream of too many bytes is not followed.
         content = decompressor.decompress(base64.b64decode(text, validate=True), voxels + 1)
     except (ValueError, zlib.error) as error:
         raise unreadable_slices(error) from error
