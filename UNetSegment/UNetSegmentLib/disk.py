@@ -35,7 +35,7 @@ def inWords(rule: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise FileAccessError(rule, received=f"{error.filename or path}: {reason}", remedy=_remedy(error)) from error
+        raise FileAccessError(rule, received=f"{path}: {reason}", remedy=_remedy(error)) from error
 
 
 def _remedy(error: OSError) -> str:
@@ -112,7 +112,8 @@ def remove(paths: Iterable[Path], root: Path) -> None:
     Raises:
         FileAccessError: some could not be removed; all others are.
     """
-    paths, failures = list(paths), []
+    paths = list(paths)
+    failures: list[tuple[Path, OSError]] = []
     for path in paths:
         try:
             if path.is_dir() and not path.is_symlink():
@@ -120,14 +121,15 @@ def remove(paths: Iterable[Path], root: Path) -> None:
             else:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            failures.append(error)
+            failures.append((path, error))
     parents = {parent for path in paths for parent in path.parents if root in parent.parents}
     for parent in sorted(parents, key=lambda parent: len(parent.parts), reverse=True):
         with contextlib.suppress(OSError):  # not empty: something else is in it
             parent.rmdir()
     if failures:
-        with inWords(f"Files of the project must be removable, {len(failures)} could not be removed", root):
-            raise failures[0]
+        path, error = failures[0]
+        with inWords(f"Files of the project must be removable, {len(failures)} could not be removed", path):
+            raise error
 
 
 class FolderCache(Generic[Content]):

@@ -13,6 +13,8 @@ from .disk import everythingBelow, inWords, remove, subfolders
 from .versions import OWN_ID, newId
 
 LOCK = ".lock"
+REQUEST = "request.json"
+"""Of a training, written before it begins."""
 
 
 class JobFolders:
@@ -42,7 +44,7 @@ class JobFolders:
         """Folders, oldest first, of trainings that ended with their program and can go on from a checkpoint."""
         with inWords("The project folder must be readable", self._folder):
             jobs = [job for session in self._sessions(own=False) for job in _idle(session) if _isUnfinished(job)]
-            return tuple(sorted(jobs, key=lambda job: job.stat().st_mtime_ns))
+            return tuple(sorted(jobs, key=lambda job: (job / REQUEST).stat().st_mtime_ns))
 
     def clean(self) -> None:
         """Remove what programs that have died left over, but for unfinished trainings. Raises ``FileAccessError``."""
@@ -94,4 +96,4 @@ def _idle(session: Path) -> Iterator[Path]:
 
 
 def _isUnfinished(job: Path) -> bool:
-    return (job / "request.json").is_file() and any(job.glob("*.checkpoint.safetensors"))
+    return (job / REQUEST).is_file() and any(job.glob("*.checkpoint.safetensors"))

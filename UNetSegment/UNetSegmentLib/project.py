@@ -120,6 +120,7 @@ class Project:
                 self._write(version)
             except FileAccessError:
                 path.unlink()
+                versionFiles.recordPath(path).unlink(missing_ok=True)
                 raise
             if modelFile.parent.samefile(models):
                 modelFile.unlink()

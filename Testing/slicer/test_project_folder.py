@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unetseg.errors import FileAccessError, SettingsError
+from unetseg.files import locked_folder
+from unetseg.labelled_slices import LabelledSlice, load_slices
+from UNetSegmentLib.project import Project, Version, utcNow
+
+HERE = Path(__file__).parent
+
+
+def modelFile(path: Path, content: str = "a") -> Path:
+    header = json.dumps({"__metadata__": {"unetseg": content}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 5)
+    return path
+
+
+def record(name: str = "Hippocampus") -> Version:
+    return Version(id="", name=name, status="own", createdUtc=utcNow())
+
+
+def slices(value: int) -> tuple[LabelledSlice, ...]:
+    return (LabelledSlice(0, 0, np.full((2, 2), value, np.uint8)),)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "ü #1 100%" / "project")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# ---- the disk refuses ----
+
+OPEN = builtins.open
+
+
+class Refusals:
+    """Lets the nth system call that writes fail."""
+
+    PLACES = (*((os, name) for name in ("fsync", "replace", "mkdir", "open")), (io, "open"), (builtins, "open"))
+
+    def __init__(self, patch: pytest.MonkeyPatch, at: int, reason: int) -> None:
+        self.calls, self._at, self._reason = 0, at, reason
+        for module, name in self.PLACES:
+            patch.setattr(module, name, self._failing(getattr(module, name)))
+
+    def _failing(self, function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if not _isHarmless(function, arguments, options):
+                self.calls += 1
+                if self.calls == self._at:
+                    raise OSError(self._reason, os.strerror(self._reason))
+            return function(*arguments, **options)
+
+        return call
+
+
+def _isHarmless(function: Callable[..., object], arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Reading, making a folder that is there, and the flush of a folder, by when the new content is in place."""
+    if function is OPEN:
+        return str(options.get("mode", [*arguments, "r"][1])) in ("r", "rb")
+    return os.path.isdir(arguments[0])
+
+
+def prepared(folder: Path) -> SimpleNamespace:
+    project = Project(folder / "project")
+    version = project.add(modelFile(folder / "model"), record())
+    caseId = project.newCaseId()
+    project.saveCase(caseId, "old", slices(1), (1, 2, 2), ())
+    (folder / "export").write_text("old")
+    return SimpleNamespace(
+        project=project, id=version.id, case=caseId, new=modelFile(folder / "new", "b"), folder=folder
+    )
+
+
+ACTIONS: dict[str, Callable[[SimpleNamespace], object]] = {
+    "add": lambda at: at.project.add(at.new, record("New")),
+    "status": lambda at: at.project.setStatus(at.id, "kept"),
+    "rename": lambda at: at.project.rename(at.id, "New"),
+    "export": lambda at: at.project.export(at.id, at.folder / "export"),
+    "case": lambda at: at.project.saveCase("c" * 32, "new", slices(2), (1, 2, 2), ()),
+    "case again": lambda at: at.project.saveCase(at.case, "old", slices(2), (1, 2, 2), ()),
+    "images": lambda at: at.project.imagePaths("c" * 32, 2),
+    "result": lambda at: at.project.resultFile(at.case, at.id),
+    "job": lambda at: at.project.newJobFolder(),
+    "new project": lambda at: Project(at.folder / "other").caseFolder("c" * 32),
+}
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_disk_that_refuses_leaves_the_project_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, reason: int
+) -> None:
+    at = prepared(tmp_path)
+    before = files(tmp_path)
+    known = at.project.versions(), [(case.id, case.name, case.slices) for case in at.project.cases()]
+    for number in itertools.count(1):
+        with monkeypatch.context() as patch:
+            refusals = Refusals(patch, number, reason)
+            try:
+                ACTIONS[action](at)
+            except FileAccessError as error:
+                refused: FileAccessError | None = error
+            else:
+                refused = None
+        if refusals.calls < number:
+            break
+        assert refused is not None, f"call {number} failed unnoticed"
+        assert os.strerror(reason) in refused.received
+        after = {
+            name: content for name, content in files(tmp_path).items() if not name.startswith(("project/jobs", "other"))
+        }
+        if action.startswith("case"):
+            for path in (tmp_path / "project" / "cases").glob("*/slices.json"):
+                load_slices(path)
+                after.pop(str(path.relative_to(tmp_path)))
+            before = {name: content for name, content in before.items() if not name.endswith("slices.json")}
+        assert after == before
+        fresh = Project(at.project.folder)
+        assert fresh.versions() == known[0]
+        assert [(case.id, case.name, case.slices) for case in fresh.cases()] == known[1]
+        assert fresh.undescribed() == ()
+        assert fresh.problems() == ()
+    assert number > 1
+    assert refused is None
+    assert not [name for name in files(tmp_path) if "/." in name and not name.endswith(".lock")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EACCES, "may write to"),
+        (errno.EROFS, "may write to"),
+        (errno.EIO, "disk or network drive is connected"),
+    ],
+)
+def test_the_way_out_fits_the_reason(
+    project: Project, monkeypatch: pytest.MonkeyPatch, reason: int, remedy: str
+) -> None:
+    Refusals(monkeypatch, 1, reason)
+    with pytest.raises(FileAccessError) as caught:
+        project.newJobFolder()
+    assert caught.value.rule == "The project folder must be writable"
+    assert remedy in caught.value.remedy
+    assert str(project.folder) in caught.value.received
+
+
+def test_a_project_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    project = Project(tmp_path / "file")
+    assert project.versions() == ()
+    assert len(project.problems()) == 1
+    with pytest.raises(FileAccessError, match="must be writable"):
+        project.newJobFolder()
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_the_space_for_a_training_is_checked(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=250_000_000)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    project.checkSpaceForTraining(100_000_000)
+    with pytest.raises(FileAccessError, match=r"about 255 MB.*250 MB free.*Free some space"):
+        project.checkSpaceForTraining(102_000_000)
+    assert all(path.is_dir() for path in asked)
+    assert not project.folder.exists()
+
+
+# ---- the folder's format ----
+
+
+def test_a_project_of_a_newer_program_is_left_alone(project: Project, tmp_path: Path) -> None:
+    version = project.add(modelFile(tmp_path / "m"), record())
+    path = project.folder / "project.json"
+    assert json.loads(path.read_text()) == {"format": 1}
+    path.write_text('{"format": 2, "more": true}')
+    version.path.with_suffix(".json").write_text('{"format of the future": 1}')
+    before = files(project.folder)
+    newer = Project(project.folder)
+    assert newer.versions() == ()
+    assert newer.cases() == ()
+    assert newer.undescribed() == ()
+    assert newer.problems() == (f"This project folder was made by a newer UNetSegment: {project.folder}.",)
+    for write in (newer.newJobFolder, lambda: newer.caseFolder("a" * 32), lambda: newer.add(tmp_path / "m", record())):
+        with pytest.raises(SettingsError, match="Update UNetSegment"):
+            write()
+    assert files(project.folder) == before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "one"}', "\xff"])
+def test_a_damaged_format_file_is_set_aside_and_written_anew(project: Project, tmp_path: Path, text: str) -> None:
+    version = project.add(modelFile(tmp_path / "m"), record())
+    (project.folder / "project.json").write_bytes(text.encode("latin-1"))
+    again = Project(project.folder)
+    assert again.versions() == (version,)
+    assert (project.folder / "project.json.damaged").read_bytes() == text.encode("latin-1")
+    assert "project.json.damaged" in again.problems()[0]
+    again.newJobFolder()
+    assert json.loads((project.folder / "project.json").read_text()) == {"format": 1}
+
+
+# ---- jobs ----
+
+
+def finished(job: Path) -> Path:
+    (job / "deep").mkdir()
+    (job / "deep" / "labels.npz").write_text("x")
+    return job
+
+
+def interrupted(job: Path) -> Path:
+    (job / "request.json").write_text("{}")
+    (job / "model.checkpoint.safetensors").write_text("x")
+    return job
+
+
+def jobsOf(project: Project) -> list[Path]:
+    return sorted(path for path in (project.folder / "jobs").glob("*/*") if path.is_dir())
+
+
+def test_every_job_gets_an_empty_folder_of_its_own(project: Project) -> None:
+    jobs = [project.newJobFolder() for _ in range(3)]
+    assert len(set(jobs)) == 3
+    assert all(os.listdir(job) == [] for job in jobs)
+    shutil.rmtree(jobs[0].parent)
+    assert project.newJobFolder().is_dir()
+
+
+def test_jobs_of_a_living_program_are_not_cleaned(project: Project) -> None:
+    own = finished(project.newJobFolder())
+    other = Project(project.folder)
+    theirs = other.newJobFolder()
+    project.cleanJobs()
+    other.cleanJobs()
+    assert jobsOf(project) == sorted([own, theirs])
+    assert project.unfinishedTrainings() == ()
+
+
+def test_jobs_of_a_program_that_has_ended_are_cleaned(project: Project) -> None:
+    code = "import sys; from pathlib import Path; from UNetSegmentLib.project import Project\n"
+    code += "job = Project(Path(sys.argv[1])).newJobFolder(); (job / 'labels.npz').touch(); print(job)"
+    paths = os.pathsep.join(map(str, (HERE.parents[1] / "UNetSegment", HERE.parents[1] / "trainer")))
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", code, str(project.folder)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    job = Path(done.stdout.strip())
+    assert (job / "labels.npz").exists()
+    own = project.newJobFolder()
+    project.cleanJobs()
+    assert list((project.folder / "jobs").iterdir()) == [own.parent]
+    assert own.is_dir()
+
+
+def test_a_job_that_a_worker_still_uses_is_not_cleaned(project: Project) -> None:
+    ended = Project(project.folder)
+    busy, idle = finished(ended.newJobFolder()), finished(ended.newJobFolder())
+    del ended
+    with locked_folder(busy):
+        project.cleanJobs()
+        assert jobsOf(project) == [busy]
+        assert not idle.exists()
+    project.cleanJobs()
+    assert os.listdir(project.folder / "jobs") == []
+
+
+def test_a_training_that_was_interrupted_is_offered_and_kept(project: Project) -> None:
+    ended = Project(project.folder)
+    second, first, lost = interrupted(ended.newJobFolder()), interrupted(ended.newJobFolder()), ended.newJobFolder()
+    (lost / "request.json").write_text("{}")
+    os.utime(first / "request.json", (0, 0))
+    assert project.unfinishedTrainings() == ()
+    del ended
+    assert project.unfinishedTrainings() == (first, second)
+    with locked_folder(first):
+        assert project.unfinishedTrainings() == (second,)
+    project.cleanJobs()
+    assert jobsOf(project) == sorted([first, second])
+    shutil.rmtree(first)
+    shutil.rmtree(second)
+    project.cleanJobs()
+    assert os.listdir(project.folder / "jobs") == []
+
+
+def test_cleaning_does_not_follow_links(project: Project, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    ended = Project(project.folder)
+    job = ended.newJobFolder()
+    (job / "link").symlink_to(outside, target_is_directory=True)
+    (job / "file").symlink_to(outside / "precious")
+    del ended
+    project.cleanJobs()
+    assert not job.exists()
+    assert (outside / "precious").read_text() == "x"
+
+
+def test_without_jobs_there_is_nothing_to_clean(project: Project) -> None:
+    project.cleanJobs()
+    assert project.unfinishedTrainings() == ()
+    assert not project.folder.exists()
+
+
+# ---- removing everything ----
+
+
+def filled(project: Project, tmp_path: Path) -> str:
+    version = project.add(modelFile(tmp_path / "m"), record())
+    (project.folder / "models" / f".12-ab-{version.id}.json").write_text("left by a killed program")
+    (project.folder / "models" / f"{version.id}.json.damaged").write_text("x")
+    caseId = project.newCaseId()
+    project.saveCase(caseId, "CT", slices(1), (1, 2, 2), ())
+    project.imagePaths(caseId, 1)[0].write_bytes(b"x" * 1000)
+    project.resultFile(caseId, version.id).write_bytes(b"x" * 200)
+    interrupted(finished(project.newJobFolder()))
+    return caseId
+
+
+def test_contents_are_what_goes(project: Project, tmp_path: Path) -> None:
+    assert project.contents() == ()
+    filled(project, tmp_path)
+    contents = dict(project.contents())
+    assert set(contents) == {"models", "slices", "volumes", "results", "jobs", "other"}
+    assert contents["volumes"] == 1000
+    assert contents["results"] == 200
+    assert sum(contents.values()) == sum(len(content) for content in files(project.folder).values())
+    assert project.removeEverything() == ()
+    assert os.listdir(project.folder) == []
+    assert project.contents() == ()
+    assert project.versions() == ()
+    assert project.cases() == ()
+    project.add(tmp_path / "m", record())
+    assert json.loads((project.folder / "project.json").read_text()) == {"format": 1}
+
+
+def test_what_others_have_put_there_stays_and_is_told(project: Project, tmp_path: Path) -> None:
+    caseId = filled(project, tmp_path)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / f"{'a' * 32}.safetensors").write_text("precious")
+    (outside / "case.json").write_text("precious")
+    (project.folder / "cases" / ("b" * 32)).symlink_to(outside, target_is_directory=True)
+    (project.folder / "models" / f"{'c' * 32}.safetensors").symlink_to(outside / f"{'a' * 32}.safetensors")
+    others = [
+        project.folder / "notes.txt",
+        project.folder / "models" / "From Anna.safetensors",
+        project.folder / "cases" / caseId / "report.pdf",
+        project.folder / "cases" / caseId / "results" / "my.nii.gz",
+    ]
+    for path in others:
+        path.write_text("mine")
+    links = [project.folder / "cases" / ("b" * 32), project.folder / "models" / f"{'c' * 32}.safetensors"]
+    assert set(project.removeEverything()) == {*others, *links}
+    assert files(outside) == {f"{'a' * 32}.safetensors": b"precious", "case.json": b"precious"}
+    assert all(path.read_text() == "mine" for path in others)
+
+
+@pytest.mark.parametrize("place", ["models", "cases", "jobs"])
+def test_a_linked_folder_is_not_emptied(project: Project, tmp_path: Path, place: str) -> None:
+    filled(project, tmp_path)
+    outside = tmp_path / "outside"
+    (project.folder / place).rename(outside)
+    (project.folder / place).symlink_to(outside, target_is_directory=True)
+    before = files(outside)
+    project.removeEverything()
+    assert files(outside) == before
+
+
+def test_a_project_folder_that_is_a_link_itself_is_emptied(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    project = Project(tmp_path / "link")
+    filled(project, tmp_path)
+    assert project.removeEverything() == ()
+    assert os.listdir(tmp_path / "real") == []
+
+
+def test_jobs_of_other_programs_stay(project: Project, tmp_path: Path) -> None:
+    other = Project(project.folder)
+    job = finished(other.newJobFolder())
+    filled(project, tmp_path)
+    left = project.removeEverything()
+    assert job / "deep" / "labels.npz" in left
+    assert all(job.parent in path.parents for path in left)
+
+
+def test_what_cannot_be_removed_is_told_and_all_else_is_removed(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(project, tmp_path)
+
+    def held(path: os.PathLike[str], **options: object) -> None:
+        if os.fspath(path).endswith("channel0.npz"):
+            raise PermissionError(13, "in use", path)
+        unlink(path, **options)
+
+    unlink = os.unlink
+    monkeypatch.setattr(os, "unlink", held)
+    with pytest.raises(FileAccessError, match=r"1 could not be removed.*channel0.npz: in use.*close the program"):
+        project.removeEverything()
+    assert [Path(name).name for name in files(project.folder)] == ["channel0.npz"]

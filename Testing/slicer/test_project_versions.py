@@ -1,0 +1,446 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from unetseg.config import Label
+from unetseg.errors import FileAccessError, ModelFileError, SettingsError
+from UNetSegmentLib import disk
+from UNetSegmentLib.project import Project, Version, utcNow
+
+LABELS = (Label(0, "Background", (0, 0, 0)), Label(1, "Leber (ü)", (230, 90, 60), "a~b~c~d~e~f~g"))
+
+
+def modelFile(path: Path, content: str = "a", size: int = 5) -> Path:
+    """The smallest file that can be taken for a model."""
+    header = json.dumps({"__metadata__": {"unetseg": content}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * size)
+    return path
+
+
+def record(name: str = "Hippocampus", **fields: object) -> Version:
+    return Version(**{"id": "", "name": name, "status": "own", "createdUtc": utcNow(), **fields})
+
+
+def settle(folder: Path) -> None:
+    """As if the folder had last changed a while ago."""
+    os.utime(folder, ns=(0, folder.stat().st_mtime_ns - 2 * disk.SETTLED_NANOSECONDS))
+
+
+@pytest.fixture(params=["project", "ü #1 100%/mit Leerzeichen"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    return Project(tmp_path / request.param)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return modelFile(tmp_path / "Model #1 ü.safetensors")
+
+
+def test_utc_now_is_read_by_every_python() -> None:
+    now = datetime.fromisoformat(utcNow())
+    assert now.utcoffset() == timedelta(0)
+    assert abs(now - datetime.now(timezone.utc)) < timedelta(minutes=1)
+
+
+def test_a_new_project_is_empty_and_makes_nothing(project: Project) -> None:
+    assert project.versions() == ()
+    assert project.cases() == ()
+    assert project.problems() == ()
+    assert not project.folder.exists()
+
+
+def test_a_version_comes_back_as_it_was_added(project: Project, source: Path) -> None:
+    given = record(
+        "Hippocampus",
+        status="offered",
+        parent="f" * 32,
+        labels=LABELS,
+        channels=2,
+        network="unet_2d",
+        dimensions=2,
+        modality="MR",
+        volumes=3,
+        slices=7,
+        heldOut=((0.5, None), (0.75, 1.0)),
+        checked=((0.25, None), 4),
+        seconds=31.5,
+        note="zuerst",
+    )
+    added = project.add(source, given)
+    assert added.path.read_bytes() == source.read_bytes()
+    assert added.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert added == replace(given, id=added.id, path=added.path, sha256=added.sha256)
+    assert Project(project.folder).versions() == (added,)
+    assert source.exists()
+
+
+def test_names_on_disk_are_ids(project: Project, source: Path) -> None:
+    added = project.add(source, record("Patient Müller"))
+    assert sorted(os.listdir(project.folder / "models")) == [f"{added.id}.json", f"{added.id}.safetensors"]
+    assert added.id == added.path.stem
+    int(added.id, 16)
+
+
+def test_versions_are_listed_newest_first_and_shipped_ones_last(tmp_path: Path) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    modelFile(shipped / "hippocampus-mr.safetensors")
+    (shipped / "hippocampus-mr.json").write_text(
+        json.dumps({"name": "Hippocampus (MR)", "status": "own", "createdUtc": "2099-01-01"})
+    )
+    project = Project(tmp_path / "p", shippedFolder=shipped)
+    times = ["2025-01-02T00:00:00+00:00", "2025-01-03T00:00:00+00:00", "2025-01-01T00:00:00+00:00"]
+    for number, created in enumerate(times):
+        project.add(modelFile(tmp_path / "m", str(number)), record(str(number), createdUtc=created))
+    assert [version.name for version in project.versions()] == ["1", "0", "2", "Hippocampus (MR)"]
+    assert project.version("hippocampus-mr").status == "shipped"
+    assert not list(shipped.glob("*damaged*"))
+
+
+def test_a_shipped_version_stays_as_it_is(tmp_path: Path) -> None:
+    modelFile(tmp_path / "a.safetensors")
+    (tmp_path / "a.json").write_text('{"name": "A", "status": "own", "createdUtc": "2025-01-01"}')
+    (tmp_path / "b.json").write_text("{")
+    modelFile(tmp_path / "b.safetensors", "b")
+    project = Project(tmp_path / "p", shippedFolder=tmp_path)
+    for change in (
+        lambda: project.setStatus("a", "kept"),
+        lambda: project.rename("a", "x"),
+        lambda: project.delete("a"),
+    ):
+        with pytest.raises(SettingsError, match="comes with UNetSegment"):
+            change()
+    assert project.version("a").name == "A"
+    assert (tmp_path / "b.json").exists()
+    assert "b.json" in project.problems()[0]
+    assert project.undescribed() == ()
+
+
+def test_a_missing_shipped_folder_is_no_problem(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p", shippedFolder=tmp_path / "none")
+    assert project.versions() == ()
+    assert project.problems() == ()
+
+
+def test_a_model_is_taken_in_once(project: Project, source: Path, tmp_path: Path) -> None:
+    added = project.add(source, record("First"))
+    with pytest.raises(ModelFileError, match="“First”"):
+        project.add(source, record("Second"))
+    assert project.versions() == (added,)
+    assert len(os.listdir(project.folder / "models")) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 renamed zip of weights",
+        b"\x80\x02}q\x00 a pickle, long enough",
+        (1 << 63).to_bytes(8, "little") + b"{}",
+        (100).to_bytes(8, "little") + b'{"cut off": ',
+        (2).to_bytes(8, "little") + b"[]",
+    ],
+)
+def test_what_is_no_model_is_refused(project: Project, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"must be a .safetensors file that UNetSegment has written"):
+        project.add(path, record())
+    assert project.versions() == ()
+
+
+def test_a_model_that_is_not_there_is_named(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(FileAccessError, match=r"gone.safetensors"):
+        project.add(tmp_path / "gone.safetensors", record())
+
+
+def test_adding_closed_early_leaves_no_trace(project: Project, tmp_path: Path) -> None:
+    steps = project.addInSteps(modelFile(tmp_path / "m", size=3 * disk.STEP_BYTES), record())
+    next(steps)
+    assert len(os.listdir(project.folder / "models")) == 1
+    steps.close()
+    assert os.listdir(project.folder / "models") == []
+    assert len(list(project.addInSteps(tmp_path / "m", record()))) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("Liver", "Liver (3)"),
+        ("LIVER (2)", "LIVER (2) (2)"),
+        ("  Two \n lines ", "Two lines"),
+        (" ", "Model"),
+        ("x" * 90, "x" * 80),
+        ("y" * 80, "y" * 76 + " (2)"),
+    ],
+)
+def test_a_name_that_is_taken_or_too_long_is_changed(tmp_path: Path, given: str, stored: str) -> None:
+    project = Project(tmp_path / "p")
+    for number, name in enumerate(["Liver", "Liver", "y" * 80]):
+        project.add(modelFile(tmp_path / "m", str(number)), record(name))
+    assert project.add(modelFile(tmp_path / "m"), record(given)).name == stored
+
+
+def test_renaming(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    first = project.add(modelFile(tmp_path / "m", "1"), record("First"))
+    project.add(modelFile(tmp_path / "m", "2"), record("Second"))
+    assert project.rename(first.id, " FIRST \t one ").name == "FIRST one"
+    assert project.rename(first.id, "first one").name == "first one"
+    assert project.version(first.id).name == "first one"
+    for name, reason in (("", "0 characters"), (" \n", "0 characters"), ("x" * 81, "81"), ("SECOND", "of its own")):
+        with pytest.raises(SettingsError, match=reason):
+            project.rename(first.id, name)
+    assert project.version(first.id).name == "first one"
+    assert project.rename(first.id, "x" * 80).name == "x" * 80
+
+
+def test_a_status_is_kept(project: Project, source: Path) -> None:
+    added = project.add(source, record(status="offered"))
+    assert project.setStatus(added.id, "rejected").status == "rejected"
+    assert Project(project.folder).version(added.id).status == "rejected"
+    for status in ("shipped", "kep"):
+        with pytest.raises(SettingsError, match="one of kept, offered, own, rejected"):
+            project.setStatus(added.id, status)
+
+
+def test_a_version_that_is_gone_is_said(project: Project) -> None:
+    assert project.find("a") is None
+    assert project.base("a") is None
+    with pytest.raises(SettingsError, match="no longer in the project"):
+        project.rename("a" * 32, "x")
+
+
+def test_lineage_tells_what_was_deleted(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    ids = [""]
+    for number in range(4):
+        version = project.add(modelFile(tmp_path / "m", str(number)), record(str(number), parent=ids[-1]))
+        ids.append(version.id)
+    _none, base, first, second, third = ids
+    assert [found for found, _version in project.lineage(third)] == [third, second, first, base]
+    assert project.base(third).id == base
+    assert {version.id for version in project.descendants(base)} == {first, second, third}
+    project.delete(first)
+    lineage = project.lineage(third)
+    assert [found for found, _version in lineage] == [third, second, first]
+    assert lineage[-1][1] is None
+    assert lineage[0][1] == project.version(third)
+    assert project.base(third).id == second
+    assert project.descendants(base) == ()
+
+
+def test_a_lineage_that_bites_its_tail_ends(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p")
+    one = project.add(modelFile(tmp_path / "m", "1"), record("1"))
+    two = project.add(modelFile(tmp_path / "m", "2"), record("2", parent=one.id))
+    data = json.loads(one.path.with_suffix(".json").read_text())
+    one.path.with_suffix(".json").write_text(json.dumps({**data, "parent": two.id}))
+    assert [found for found, _version in Project(project.folder).lineage(one.id)] == [one.id, two.id]
+
+
+def test_exporting(project: Project, source: Path, tmp_path: Path) -> None:
+    added = project.add(source, record())
+    target = tmp_path / "out ü #%.safetensors"
+    target.write_text("old")
+    project.export(added.id, target)
+    assert target.read_bytes() == source.read_bytes()
+    for inside in (added.path, added.path.with_name("new.safetensors")):
+        with pytest.raises(FileAccessError, match="another folder"):
+            project.export(added.id, inside)
+    with pytest.raises(FileAccessError, match=r"no_folder.*Check that the disk"):
+        project.export(added.id, tmp_path / "no_folder" / "x.safetensors")
+    assert added.path.read_bytes() == source.read_bytes()
+    assert sorted(os.listdir(added.path.parent)) == [f"{added.id}.json", f"{added.id}.safetensors"]
+
+
+def test_an_export_through_a_link_does_not_overwrite_the_model(project: Project, source: Path, tmp_path: Path) -> None:
+    added = project.add(source, record())
+    (tmp_path / "link").symlink_to(added.path.parent, target_is_directory=True)
+    with pytest.raises(FileAccessError, match="another folder"):
+        project.export(added.id, tmp_path / "link" / added.path.name)
+
+
+def test_deleting_removes_the_files_and_the_results(project: Project, source: Path) -> None:
+    added = project.add(source, record())
+    caseId = project.newCaseId()
+    result, other = project.resultFile(caseId, added.id), project.resultFile(caseId, "other")
+    result.touch()
+    other.touch()
+    project.delete(added.id)
+    assert project.versions() == ()
+    assert project.problems() == ()
+    assert os.listdir(project.folder / "models") == []
+    assert os.listdir(other.parent) == ["other.npz"]
+
+
+def test_a_model_that_another_program_holds_is_not_half_deleted(
+    project: Project, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = project.add(source, record())
+
+    def held(path: object, **options: object) -> None:
+        raise PermissionError(13, "in use", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", held)
+        with pytest.raises(FileAccessError, match=r"in use.*close the program"):
+            project.delete(added.id)
+    assert Project(project.folder).versions() == (added,)
+
+
+def test_a_model_put_there_by_hand_waits_for_its_description(project: Project, source: Path, tmp_path: Path) -> None:
+    project.add(source, record("First"))
+    byHand = modelFile(project.folder / "models" / "From Anna.safetensors", "b")
+    assert project.undescribed() == (byHand,)
+    assert [version.name for version in project.versions()] == ["First"]
+    content = byHand.read_bytes()
+    added = project.add(byHand, record("From Anna"))
+    assert added.path.read_bytes() == content
+    assert not byHand.exists()
+    assert project.undescribed() == ()
+    assert {version.name for version in project.versions()} == {"First", "From Anna"}
+
+
+def test_a_record_without_its_model_is_told_and_stays(project: Project, source: Path) -> None:
+    added = project.add(source, record())
+    added.path.unlink()
+    assert project.versions() == ()
+    assert project.problems() == (
+        f"A model is missing; only its description is there: {added.path.with_suffix('.json')}.",
+    )
+    assert added.path.with_suffix(".json").exists()
+    modelFile(added.path)
+    assert project.problems() == ()
+    assert project.versions() == (added,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "\xff",
+        "null",
+        '{"name": "x"}',
+        '{"name": "x", "status": "new", "createdUtc": "2025-01-01"}',
+        '{"name": "x", "status": "own", "createdUtc": "yesterday"}',
+        '{"name": "x", "status": "own", "createdUtc": "2025-01-01", "unknown": 1}',
+        '{"name": "x", "status": "own", "createdUtc": "2025-01-01", "seconds": NaN}',
+        '{"name": "x", "status": "own", "createdUtc": "2025-01-01", "heldOut": [[0.5], [0.5], [0.5]]}',
+    ],
+)
+def test_a_damaged_record_is_set_aside(project: Project, source: Path, text: str) -> None:
+    added = project.add(source, record())
+    path = added.path.with_suffix(".json")
+    path.write_bytes(text.encode("latin-1"))
+    for number in ("", "1"):
+        assert project.versions() == ()
+        assert project.undescribed() == (added.path,)
+        aside = path.with_name(f"{path.name}.damaged{number}")
+        assert aside.read_bytes() == text.encode("latin-1")
+        assert not path.exists()
+        assert str(aside) in project.problems()[-1]
+        path.write_bytes(text.encode("latin-1"))
+
+
+def test_a_damaged_record_that_cannot_be_set_aside_is_told_once(
+    project: Project, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = project.add(source, record())
+    added.path.with_suffix(".json").write_text("{")
+
+    def refused(old: object, new: object) -> None:
+        raise PermissionError(13, "read-only")
+
+    monkeypatch.setattr(os, "rename", refused)
+    for _ in range(2):
+        assert project.undescribed() == (added.path,)
+    assert len(project.problems()) == 1
+    assert "read-only" in project.problems()[0]
+
+
+def test_files_of_others_in_the_models_folder_are_left_alone(project: Project, source: Path) -> None:
+    added = project.add(source, record())
+    for name in ("notes.txt", f"._{added.id}.json", ".DS_Store", f".123-ff-{added.id}.safetensors"):
+        (added.path.parent / name).write_text("x")
+    assert project.versions() == (added,)
+    assert project.undescribed() == ()
+    assert project.problems() == ()
+    assert len(os.listdir(added.path.parent)) == 6
+
+
+def test_two_slicers_see_what_the_other_does(tmp_path: Path) -> None:
+    one, two = Project(tmp_path / "p"), Project(tmp_path / "p")
+    assert two.versions() == ()
+    added = one.add(modelFile(tmp_path / "m", "1"), record("First"))
+    assert two.versions() == (added,)
+    two.rename(added.id, "Renamed")
+    assert one.version(added.id).name == "Renamed"
+    settle(tmp_path / "p" / "models")
+    assert one.versions() == two.versions()
+    one.rename(added.id, "Again")
+    assert two.version(added.id).name == "Again"
+    two.delete(added.id)
+    assert one.versions() == ()
+
+
+def test_a_folder_that_has_not_changed_is_not_read_again(
+    project: Project, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = project.add(source, record())
+    settle(added.path.parent)
+    assert project.versions() == (added,)
+    monkeypatch.setattr(os, "scandir", None)
+    assert project.versions() == (added,)
+
+
+def test_a_folder_that_has_just_changed_is_read_again(project: Project, source: Path) -> None:
+    added = project.add(source, record())
+    assert project.versions() == (added,)
+    folder = added.path.parent
+    written = time.time_ns() + 10**10
+    os.utime(folder, ns=(written, written))
+    assert project.versions() == (added,)
+    path = added.path.with_suffix(".json")
+    path.write_text(path.read_text().replace("Hippocampus", "Amygdala"))
+    os.utime(folder, ns=(written, written))
+    assert project.version(added.id).name == "Amygdala"
+
+
+def test_a_record_that_cannot_be_read_now_is_tried_again(
+    project: Project, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = project.add(source, record())
+    settle(added.path.parent)
+
+    def unreachable(path: Path, **options: object) -> str:
+        if path.suffix == ".json" and path.parent.name == "models":
+            raise OSError(116, "Stale file handle")
+        return original(path, **options)
+
+    original = Path.read_text
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", unreachable)
+        assert project.versions() == ()
+        assert project.problems() == (
+            f"The description of a model could not be read: {added.path.with_suffix('.json')}: Stale file handle.",
+        )
+    assert project.versions() == (added,)
+    assert project.problems() == ()
+
+
+def test_a_models_folder_that_cannot_be_read_is_told(project: Project) -> None:
+    project.folder.mkdir(parents=True)
+    (project.folder / "models").write_text("a file")
+    assert project.versions() == ()
+    assert "The models cannot be read" in project.problems()[0]
