@@ -117,3 +117,14 @@ def test_draining_one_key_leaves_the_other_where_it_is(tasks):
     tasks.run("second", counting(second, 3))
     tasks.drain("second")
     assert (first, second) == ([], [0, 1, 2])
+
+
+def test_a_failure_of_the_receiver_goes_to_the_same_handler(tasks):
+    errors = []
+
+    def receive(result):
+        raise ValueError(f"cannot use {result}")
+
+    tasks.run("count", counting([], 1, "this"), receive, errors.append)
+    tasks.drain()
+    assert [str(error) for error in errors] == ["cannot use this"]

@@ -24,7 +24,7 @@ def dicePerLabel(
         if label.value != 0:
             inFirst, inSecond = first == label.value, second == label.value
             size = np.count_nonzero(inFirst) + np.count_nonzero(inSecond)
-            found.append(2 * np.count_nonzero(inFirst & inSecond) / size if size else None)
+            found.append(float(2 * np.count_nonzero(inFirst & inSecond) / size) if size else None)
     return found
 
 
@@ -33,7 +33,7 @@ def compare(
     *,
     shownBefore: LabelArray,
     shownAfter: LabelArray,
-    predictedBefore: LabelArray,
+    predictedBefore: LabelArray | None,
     predictedAfter: LabelArray,
     heldOut: Sequence[LabelledSlice],
     checked: Sequence[LabelledSlice],
@@ -42,11 +42,13 @@ def compare(
     """One row a structure.
 
     ``shown…`` are what the user sees, confirmed slices pasted in; ``predicted…`` what the versions said by
-    themselves, which alone says something about the versions. ``heldOut`` are confirmed slices that the new
-    version has not learned from, ``checked`` those whose ``before`` the old version has predicted.
+    themselves, which alone says something about the versions; None where the old one said nothing. ``heldOut``
+    are confirmed slices that the new version has not learned from, ``checked`` those whose ``before`` the old
+    version has predicted.
     """
     right = [taken.labels for taken in heldOut]
-    before = dicePerLabel([predictedBefore[taken.plane] for taken in heldOut], right, labels)
+    said = heldOut if predictedBefore is not None else ()
+    before = dicePerLabel([predictedBefore[taken.plane] for taken in said], right[: len(said)], labels)
     after = dicePerLabel([predictedAfter[taken.plane] for taken in heldOut], right, labels)
     known = [taken for taken in checked if taken.before is not None]
     free = dicePerLabel([taken.before for taken in known], [taken.labels for taken in known], labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import functools
 import zlib
 from typing import Any
 
@@ -19,7 +19,7 @@ from .corrections import Changes, Corrections, SliceRow
 from .effort import EffortClock
 from .images import ImageExport
 from .mrml_adapter import volumeGeometry
-from .record import loadRecord, recordBaseline, recordNode, restoreFromTags, saveRecord, tagSegments
+from .record import loadRecord, recordBaseline, recordNode, removeRecord, restoreFromTags, saveRecord, tagSegments
 from .segmentation_adapter import LabelReader
 from .slice_views import jumpToSlice, shownSlice
 from .wording import suggestionReason
@@ -36,6 +36,8 @@ _EDIT_EVENTS = (
     "SegmentRemoved",
 )
 _SCAN, _EXPORT, _BASELINE = "scan", "export", "baseline"
+_CASE = "case"
+"""Parameter of the record node: id of the case in the project."""
 
 
 class Correcting(VTKObservationMixin):
@@ -79,13 +81,21 @@ class Correcting(VTKObservationMixin):
         except UnetsegError as error:
             self._workspace.report(error)
             return
+        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.StartSaveEvent, self._onSceneSave)
         for event in _EDIT_EVENTS:
             self.addObserver(segmentation.GetSegmentation(), getattr(slicer.vtkSegmentation, event), self._onEdited)
         self._scan()
 
+    def begin(self, segmentation: Any, volume: Any, caseId: str) -> None:
+        """A new segmentation belongs to this case of the project from its first moment on."""
+        geometry = volumeGeometry(volume)
+        saveRecord(segmentation, volume, Corrections(geometry.shape, geometry.spacing_mm))
+        recordNode(segmentation).SetParameter(_CASE, caseId)
+
     def release(self) -> None:
         """Let go of the nodes; what is confirmed lies in the scene and the project already."""
         self.removeObservers()
+        removeRecord(None)
         self._settle.stop()
         for key in (_SCAN, _EXPORT):
             self._workspace.tasks.cancel(key)
@@ -178,7 +188,7 @@ class Correcting(VTKObservationMixin):
         """Into the scene and into the project's folder."""
         workspace = self._workspace
         saveRecord(self._segmentation, self._volume, self.corrections)
-        recordNode(self._segmentation).SetParameter("case", self.caseId)
+        recordNode(self._segmentation).SetParameter(_CASE, self.caseId)
         tagSegments(self._segmentation, self.corrections)
         workspace.project.saveCase(
             self.caseId, self._volume.GetName(), self.corrections.slices, self.corrections.shape, workspace.labels()
@@ -194,9 +204,16 @@ class Correcting(VTKObservationMixin):
         found = self._recorded(geometry.shape)
         self.corrections = found or Corrections(geometry.shape, geometry.spacing_mm)
         if found is None:
-            restoreFromTags(self._segmentation, self.corrections, self.reader())
+            self._restore()
         node = recordNode(self._segmentation)
-        self.caseId = (node.GetParameter("case") if node is not None else "") or uuid.uuid4().hex
+        self.caseId = (node.GetParameter(_CASE) if node is not None else "") or self._workspace.project.newCaseId()
+
+    def _restore(self) -> None:
+        """What the segments' tags tell of a segmentation that was loaded from a file of its own."""
+        try:
+            restoreFromTags(self._segmentation, self.corrections, self.reader())
+        except UnetsegError as error:
+            self._workspace.report(error)
 
     def _recorded(self, shape: Shape) -> Corrections | None:
         """What is recorded for a volume of this shape; of a damaged record what is left."""
@@ -219,6 +236,9 @@ class Correcting(VTKObservationMixin):
         steps = recordBaseline(self._segmentation, self.corrections)
         self._workspace.tasks.run(_BASELINE, steps, onError=self._workspace.report)
 
+    def _onSceneSave(self, caller: Any, event: str) -> None:
+        self._workspace.tasks.drain(_BASELINE)
+
     def _onEdited(self, caller: Any, event: str) -> None:
         self.effort.touch()
         self._settle.start()
@@ -227,10 +247,8 @@ class Correcting(VTKObservationMixin):
         if self.corrections is None:
             return
         reader = _FingerprintingReader(self.reader())
-        steps = self.corrections.scan(reader)
-        self._workspace.tasks.run(
-            _SCAN, steps, lambda changes: self._onScanned(changes, reader), self._workspace.report
-        )
+        onDone = functools.partial(self._onScanned, reader)
+        self._workspace.tasks.run(_SCAN, self.corrections.scan(reader), onDone, self._workspace.report)
 
     def _onScanned(self, reader: _FingerprintingReader, changes: Changes) -> None:
         undone = self._undoable.get(reader.fingerprint)

@@ -42,8 +42,8 @@ class IdleTasks:
     ) -> None:
         """Start a task; an unfinished one of the same ``key`` is dropped.
 
-        ``onDone`` gets what the generator returns. ``onError`` gets what it raises; without it the exception
-        goes to the event loop.
+        ``onDone`` gets what the generator returns. ``onError`` gets what it or ``onDone`` raises; without it the
+        exception goes to the event loop.
         """
         self.cancel(key)
         self._tasks[key] = _Task(steps, onDone, onError)
@@ -82,12 +82,21 @@ class IdleTasks:
         try:
             next(task.steps)
         except StopIteration as finished:
-            self._forget(key, task)
-            if task.onDone is not None:
-                task.onDone(finished.value)
+            self._end(key, task, task.onDone, finished.value)
         except Exception as error:
-            self._forget(key, task)
             if task.onError is None:
+                self._forget(key, task)
+                raise
+            self._end(key, task, task.onError, error)
+
+    def _end(self, key: str, task: _Task, receiver: Callable[[Any], None] | None, outcome: Any) -> None:
+        self._forget(key, task)
+        if receiver is None:
+            return
+        try:
+            receiver(outcome)
+        except Exception as error:
+            if receiver is task.onError or task.onError is None:
                 raise
             task.onError(error)
 

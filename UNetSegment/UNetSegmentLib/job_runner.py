@@ -132,9 +132,12 @@ class JobRunner:
     def _onWaiting(self, outcome: tuple[Request | None, Any]) -> None:
         request, result = outcome
         if request is None:
-            onDone = self._onDone
+            onDone, onError = self._onDone, self._onError
             self._finish()
-            onDone(result)
+            try:
+                onDone(result)
+            except Exception as error:  # nobody else would hear of it
+                onError(error)
         else:
             self._request = request
             self._worker.send(request)

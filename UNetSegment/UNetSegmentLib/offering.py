@@ -18,7 +18,7 @@ from .overlays import removeOverlay, showDifference
 from .project import Version
 from .segmenting import Prediction, Segmenting
 from .state import Comparison, ComparisonRow
-from .wording import decimal
+from .wording import decimal, sliceCount
 from .workspace import Workspace
 
 Planes = Sequence[tuple[int, int]]
@@ -48,8 +48,10 @@ class Offering:
         prediction = yield from self._segmenting.steps(target)
         corrections = self._correcting.corrections
         used = self._workspace.project.find(corrections.version) if corrections is not None else None
-        before = yield from self._segmenting.stored(replace(target, version=used)) if used is not None else _nothing()
-        return prediction, None if before is None else before.labels
+        if used is None or not self._segmenting.hasStored(replace(target, version=used)):
+            return prediction, None
+        before = yield from self._segmenting.stored(replace(target, version=used))
+        return prediction, before.labels
 
     def offer(
         self, version: Version, predictions: tuple[Prediction, LabelArray | None] | None, heldOut: Planes
@@ -111,7 +113,7 @@ class Offering:
             version.labels,
             shownBefore=shownBefore,
             shownAfter=self._shown[1],
-            predictedBefore=corrections.baseline if predictedBefore is None else predictedBefore,
+            predictedBefore=predictedBefore,
             predictedAfter=prediction.labels,
             heldOut=held,
             checked=checked,
@@ -125,17 +127,10 @@ class Offering:
         self._workspace.changed.emit()
 
 
-def _nothing() -> Steps:
-    return
-    yield
-
-
 def _summary(rows: Sequence[ComparisonRow], heldOut: Sequence[LabelledSlice]) -> str:
     before, after = (meanDice([getattr(row, name) for row in rows]) for name in ("heldOutBefore", "heldOutAfter"))
     if not heldOut or after is None:
         return _("No slice was held out, so look at the difference yourself. Confirm three slices to get a figure.")
-    text = _(
-        "On {count} slices that it has not learned from, the overlap is {before} before and {after} after: {verdict}."
-    )
+    text = _("On {slices} it has not learned from, the overlap is {before} before and {after} after: {verdict}.")
     verdict = _("better") if before is None or after > before else _("not better")
-    return text.format(count=len(heldOut), before=decimal(before), after=decimal(after), verdict=verdict)
+    return text.format(slices=sliceCount(len(heldOut)), before=decimal(before), after=decimal(after), verdict=verdict)

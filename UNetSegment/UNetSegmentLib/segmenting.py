@@ -124,7 +124,12 @@ class Segmenting:
             (folder / "labels.npz").replace(workspace.project.resultFile(target.caseId, target.version.id))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return Prediction(target, labels, uncertainty, reply.notes)
+        # The first note says why this device, which Settings show already.
+        return Prediction(target, labels, uncertainty, reply.notes[1:])
+
+    def hasStored(self, target: Target) -> bool:
+        """Whether the version has left a label map for this case."""
+        return self._workspace.project.resultFile(target.caseId, target.version.id).is_file()
 
     def stored(self, target: Target) -> Steps:
         """As ``steps``, from the label map that the version has left for this case."""
@@ -142,7 +147,10 @@ class Segmenting:
                 _("It is kept in the project: load the volume again and press Apply"),
             )
             return
-        segmentation = target.segmentation or createSegmentation(volume, target.version.labels, _resultName(volume))
+        segmentation = target.segmentation
+        if segmentation is None:
+            segmentation = createSegmentation(volume, target.version.labels, _resultName(volume))
+            self._correcting.begin(segmentation, volume, target.caseId)
         prepareSegmentation(segmentation, volume, target.version.labels)
         self._choose(target, segmentation)
         self._write(prediction, segmentation)

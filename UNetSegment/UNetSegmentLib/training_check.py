@@ -15,7 +15,7 @@ from unetseg.labelled_slices import load_slices
 
 from .correcting import Correcting
 from .project import StoredCase
-from .wording import listed
+from .wording import listed, sliceCount, volumeCount
 from .workspace import Workspace
 
 SLICES_TO_HOLD_OUT = 3
@@ -104,8 +104,8 @@ def _summary(workspace: Workspace, slices: int, volumes: int) -> str:
     version = workspace.version()
     base = workspace.project.base(version.id) if version is not None else None
     start = _("a new network") if base is None else _("“{name}”").format(name=base.name)
-    text = _("{slices} confirmed slices in {volumes} volumes, starting from {start}")
-    return text.format(slices=slices, volumes=volumes, start=start)
+    text = _("{slices} in {volumes}, starting from {start}")
+    return text.format(slices=sliceCount(slices), volumes=volumeCount(volumes), start=start)
 
 
 @functools.lru_cache(maxsize=256)

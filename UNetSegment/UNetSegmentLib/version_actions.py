@@ -18,7 +18,7 @@ from .job_runner import Steps
 from .project import Version, utcNow
 from .segmenting import Segmenting
 from .state import VersionRow
-from .wording import decimal, listed, networkTitle
+from .wording import decimal, listed, networkTitle, sliceCount
 from .workspace import NEW, Workspace
 
 _NETWORKS = ("unet_3d", "unet_2d", "attention_unet")
@@ -58,7 +58,7 @@ class VersionActions:
         if workspace.parameters.volume is None:
             return
         target = self._segmenting.target(version)
-        stored = workspace.project.resultFile(target.caseId, version.id).is_file()
+        stored = self._segmenting.hasStored(target)
         steps = self._segmenting.stored(target) if stored else self._segmenting.steps(target)
         workspace.startJob("segment", _("Going back to this version"), steps, self._segmenting.apply)
 
@@ -141,8 +141,8 @@ class VersionActions:
 
     def _tip(self, version: Version) -> str:
         names = ", ".join(label.name for label in version.labels if label.value)
-        text = _("{network}; structures: {names}; learned from {slices} slices")
-        return text.format(network=networkTitle(version.network), names=names, slices=version.slices)
+        text = _("{network}; structures: {names}; learned from {slices}")
+        return text.format(network=networkTitle(version.network), names=names, slices=sliceCount(version.slices))
 
 
 def _newTip() -> str:

@@ -38,6 +38,16 @@ def suggestionReason(reason: str) -> str:
     }.get(reason, reason)
 
 
+def sliceCount(count: int) -> str:
+    """As “1 slice”, “3 slices”."""
+    return _("1 slice") if count == 1 else _("{count} slices").format(count=count)
+
+
+def volumeCount(count: int) -> str:
+    """As “1 volume”, “3 volumes”."""
+    return _("1 volume") if count == 1 else _("{count} volumes").format(count=count)
+
+
 def contentTitle(kind: str) -> str:
     """What lies in the project's folder, for the kinds of ``Project.contents``."""
     return {
