@@ -10,7 +10,6 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -128,3 +127,17 @@ class UNetSegmentLogic(ScriptedLoadableModuleLogic):
         from UNetSegmentLib.parameters import Parameters
 
         return Parameters(super().getParameterNode())
+
+
+def __getattr__(name):
+    """The self test is imported when it is asked for, because Slicer reads this file at every start."""
+    if name != "UNetSegmentTest":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from UNetSegmentLib.self_test import UNetSegmentTest
+
+    return UNetSegmentTest
+
+
+def __dir__():
+    """What unittest goes through to find test cases."""
+    return [*globals(), "UNetSegmentTest"]

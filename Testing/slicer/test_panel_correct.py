@@ -6,9 +6,10 @@ import qt
 import slicer
 from build_section import buildSection
 from PySide6.QtTest import QTest
+
+from unetseg.suggestion import Suggestion
 from UNetSegmentLib.corrections import SliceRow, SliceState
 from UNetSegmentLib.sections.correct import CorrectSection
-from unetseg.suggestion import Suggestion
 
 SUGGESTED, EDITED, CONFIRMED = SliceState.SUGGESTED, SliceState.EDITED, SliceState.CONFIRMED
 UNCHANGED, CHANGED_SINCE = SliceState.UNCHANGED, SliceState.CHANGED_SINCE
@@ -29,7 +30,8 @@ def built(scene):
     built = buildSection(CorrectSection, "Correct")
     yield built
     built.section.close()
-    built.root.close()
+    built.root.setMRMLScene(None)
+    built.root.deleteLater()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import qt
 import slicer
 from fake_logic import FakeLogic
 from PySide6.QtTest import QTest
+
 from UNetSegmentLib.corrections import SliceRow, SliceState
 from UNetSegmentLib.dialogs import askChoice
 from UNetSegmentLib.panel import Panel
@@ -57,7 +58,7 @@ def built(scene):
     yield built
     if built.panel is not None:
         panel.close()
-    dock.close()
+    dock.deleteLater()
 
 
 def folded(panel):

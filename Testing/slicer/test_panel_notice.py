@@ -4,6 +4,7 @@ import pytest
 import qt
 import slicer
 from build_section import buildSection
+
 from UNetSegmentLib.sections.notice import NoticeSection
 from UNetSegmentLib.state import Notice
 
@@ -13,7 +14,8 @@ def built(scene):
     built = buildSection(NoticeSection, "Notice")
     yield built
     built.section.close()
-    built.root.close()
+    built.root.setMRMLScene(None)
+    built.root.deleteLater()
 
 
 def show(built, *arguments, **keywords):
@@ -39,10 +41,16 @@ def test_no_notice_takes_no_room(built):
 
 def test_text_and_remedy_are_shown_as_they_are_written(built):
     show(built, "error", "The value is <b>3</b>.", "Choose < 2")
-    assert (built.ui.noticeText.text, built.ui.remedyText.text) == ("The value is <b>3</b>.", "Choose < 2")
+    assert (built.ui.noticeText.text, built.ui.remedyText.text) == ("The value is <b>3</b>.", "Choose < 2.")
     assert built.ui.noticeText.textFormat == built.ui.remedyText.textFormat == int(qt.Qt.PlainText.value)
     show(built, "info", "Done.")
     assert not built.ui.remedyText.visible
+
+
+@pytest.mark.parametrize("remedy", ["Wait.", "Did you mean dice?", "", "Press Apply"])
+def test_a_remedy_ends_as_a_sentence(built, remedy):
+    show(built, "error", "It failed.", remedy)
+    assert built.ui.remedyText.text == {"Press Apply": "Press Apply."}.get(remedy, remedy)
 
 
 def test_each_kind_has_its_own_icon(built):

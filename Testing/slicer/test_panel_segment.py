@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import slicer
 from build_section import buildSection
+
 from UNetSegmentLib.sections.segment import SegmentSection
 from UNetSegmentLib.sections.widgets import timeLeft
 from UNetSegmentLib.state import JobStatus
@@ -14,7 +15,8 @@ def built(scene):
     built = buildSection(SegmentSection, "Segment")
     yield built
     built.section.close()
-    built.root.close()
+    built.root.setMRMLScene(None)
+    built.root.deleteLater()
 
 
 def addVolume(name, nodeClass="vtkMRMLScalarVolumeNode"):

@@ -41,6 +41,7 @@ class Panel:
         self._guard = makeGuard(logic)
         self._connected: list[tuple[Any, Any]] = []
         self._hadCorrections = False
+        self._sectionRoots: list[Any] = []
         self.root = slicer.util.loadUI(resourcePath("UI/UNetSegment.ui"))
         self._ui = slicer.util.childWidgetVariables(self.root)
         layout.addWidget(self.root)
@@ -87,7 +88,8 @@ class Panel:
         self._disconnectGui()
         for section in self.sections.values():
             section.close()
-        self.root.setMRMLScene(None)
+        for root in self._sectionRoots:
+            root.setMRMLScene(None)
         self.root.deleteLater()
 
     def refresh(self) -> None:
@@ -116,6 +118,7 @@ class Panel:
         self._place(name).layout().addWidget(root)
         section = kind(ui, self._logic, self._guard)
         root.setMRMLScene(slicer.mrmlScene)
+        self._sectionRoots.append(root)
         return section
 
     def _connectGui(self, parameters: Any) -> None:

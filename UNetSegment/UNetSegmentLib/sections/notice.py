@@ -9,10 +9,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..icons import icon
 from .guard import Guard
 from .widgets import showText
 
-_ICONS = {"error": "SP_MessageBoxCritical", "warning": "SP_MessageBoxWarning", "info": "SP_MessageBoxInformation"}
+_ENDS = (".", "?", "!", "…")
 
 
 class NoticeSection:
@@ -36,12 +37,11 @@ class NoticeSection:
         self._removeButtons()
         if notice is None:
             return
-        style = slicer.app.style()
         size = self._ui.dismissButton.fontMetrics().height() * 3 // 2
-        icon = style.standardIcon(getattr(qt.QStyle, _ICONS[notice.kind]))
-        self._ui.kindIcon.setPixmap(icon.pixmap(size, size))
+        self._ui.kindIcon.setPixmap(icon(notice.kind).pixmap(size, size))
         showText(self._ui.noticeText, notice.text)
-        showText(self._ui.remedyText, notice.remedy)
+        unfinished = bool(notice.remedy) and not notice.remedy.endswith(_ENDS)
+        showText(self._ui.remedyText, notice.remedy + "." * unfinished)
         self._ui.copyReportButton.setText(_("Copy report"))
         self._ui.copyReportButton.setVisible(bool(notice.report))
         for code, title in notice.actions:
