@@ -1,6 +1,7 @@
 """The Settings section: the Python for computation, memory, the folder and its removal."""
 
 import pytest
+import qt
 from build_section import buildSection
 
 from UNetSegmentLib import dialogs
@@ -65,6 +66,13 @@ class TestPython:
         panel.ui.otherPythonRadio.click()
         assert panel.logic.called("setPython") == [("",), (PYTHON,)]
 
+    def test_an_emptied_path_is_not_yet_another_choice(self, panel):
+        panel.logic.settings.pythonPath = PYTHON
+        show(panel)
+        panel.ui.pythonPathEdit.setCurrentPath("")
+        assert panel.logic.calls == []
+        assert panel.ui.otherPythonRadio.checked
+
     def test_check(self, panel):
         panel.ui.checkPythonButton.click()
         assert panel.logic.calls == [("checkPython", ())]
@@ -122,6 +130,16 @@ class TestMemory:
         show(panel)
         panel.ui.memorySpinBox.setValue(8)
         assert panel.logic.calls == [("setMemoryLimit", (8.0,))]
+
+    def test_what_is_being_typed_is_left_alone(self, panel):
+        panel.logic.settings.memoryGb = 6.5
+        show(panel)
+        line = panel.ui.memorySpinBox.findChild(qt.QLineEdit)
+        line.setText("12")
+        show(panel)
+        assert line.text == "12 GB"
+        panel.ui.memorySpinBox.interpretText()
+        assert panel.logic.calls == [("setMemoryLimit", (12.0,))]
 
     def test_switching_it_off(self, panel):
         panel.logic.settings.memoryGb = 6.5

@@ -25,7 +25,6 @@ def askChoice(text: str, choices: tuple[tuple[str, str], ...], default: str) -> 
         buttons.append((code, button))
         if code == default:
             box.setDefaultButton(button)
-            box.setEscapeButton(button)
     box.exec_()
     clicked = box.clickedButton()
     box.deleteLater()

@@ -87,7 +87,6 @@ class LiveCurve:
             self._addNodes()
         for series, name in zip(self._series, ("loss", "heldOut"), strict=True):
             series.GetTableNode().SetAndObserveTable(_table(self._points, name))
-        self._chart.Modified()
         self._frame.setVisible(True)
 
     def _addNodes(self) -> None:

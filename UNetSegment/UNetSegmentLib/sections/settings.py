@@ -69,7 +69,7 @@ class SettingsSection:
         ui, limit = self._ui, self._logic.settings.memoryGb
         ui.memoryCheckBox.setChecked(limit is not None)
         ui.memorySpinBox.setEnabled(limit is not None)
-        if limit is not None:
+        if limit is not None and ui.memorySpinBox.value != limit:  # setting it would undo what is being typed
             ui.memorySpinBox.setValue(limit)
 
     def _chooseMemory(self) -> None:
