@@ -41,7 +41,8 @@ TEXT_FUNCTIONS = {
     *("critical", "warning", "information", "question", "getText", "getItem", "getOpenFileName", "getSaveFileName"),
     *("errorDisplay", "infoDisplay", "warningDisplay", "confirmOkCancelDisplay", "tryWithErrorDisplay", "say"),
 }
-KINDS_OF_NOTICE = {"error", "warning", "info"}
+NOT_FOR_TRANSLATION = {"error", "warning", "info", "PyTorch"}
+"""Kinds of notices, and names that are the same in every language."""
 
 
 def nodesOf(tree, *kinds):
@@ -167,7 +168,8 @@ def text_without_translation(tree):
 def literals(node):
     """The words in an expression that becomes a text, apart from what is translated or looked up."""
     if isinstance(node, ast.Constant):
-        if isinstance(node.value, str) and re.search("[A-Za-z]{2}", node.value) and node.value not in KINDS_OF_NOTICE:
+        words = isinstance(node.value, str) and re.search("[A-Za-z]{2}", node.value)
+        if words and node.value not in NOT_FOR_TRANSLATION:
             yield node
     elif isinstance(node, ast.Call) and nameOf(node) in {"format", "join"}:
         for part in [node.func.value, *node.args, *(keyword.value for keyword in node.keywords)]:

@@ -94,7 +94,13 @@ def relativeName(path):
 def ownSignals():
     """Names of the attributes that hold a ``signal.Signal`` anywhere in the module."""
     assignments = (node for path in FILES for node in rules.nodesOf(treeOf(path), ast.Assign))
-    return {rules.nameOf(node.targets[0]) for node in assignments if ast.unparse(node.value) == "Signal()"}
+    pairs = (pair for node in assignments for pair in zip(partsOf(node.targets[0]), partsOf(node.value), strict=False))
+    return {rules.nameOf(target) for target, value in pairs if ast.unparse(value) == "Signal()"}
+
+
+def partsOf(node):
+    """The items of ``a, b``, or the node itself."""
+    return node.elts if isinstance(node, ast.Tuple) else [node]
 
 
 @functools.cache
@@ -130,6 +136,6 @@ def test_newer_python_is_found():
 
 
 def test_own_signals_are_told_from_those_of_qt():
-    assert "changed" in ownSignals()
+    assert {"changed", "replied"} <= ownSignals()
     tree = ast.parse("logic.changed.connect(f)\nbutton.clicked.connect(f)")
     assert [node.lineno for node in rules.connection_without_signature(tree, {"changed"})] == [2]
