@@ -412,7 +412,7 @@ class SegmentationLogic(VTKObservationMixin):
         self._workspace.jobs.close()
         self.closeScene()
         self._workspace.tasks.close()
-        self._workspace.worker.shutdown()
+        self._workspace.worker.close()
 
     def budgetSeconds(self, budget: Budget) -> float:
         """How long a retraining of this budget takes on the chosen device."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
 
+from unetseg.config import Label
 from unetseg.errors import TrainingDataError
+from unetseg.labelled_slices import load_slices
 from unetseg.messages import Epoch, Train, Trained, TrainingCase, decode, encode
-from unetseg.records import to_json
+from unetseg.records import from_json, to_json
 
 from .comparison import meanDice
 from .correcting import Correcting
@@ -136,16 +137,18 @@ class Retraining:
         return (yield from self._train(replace(request, id=self._workspace.requestId(), resume=True), folder))
 
     def _train(self, request: Train, folder: Path) -> Steps:
+        keep = False
         try:
             trained = yield request
-            record = self._record(request, trained)
+            record = self._record(request, trained, folder)
             version = yield from self._workspace.project.addInSteps(folder / request.output, record)
-        except WorkerLostError:
-            if any(folder.glob("*.checkpoint.safetensors")):
-                self._stopped = folder
+        except (WorkerLostError, GeneratorExit):
+            keep = any(folder.glob("*.checkpoint.safetensors"))
             raise
         finally:
-            if self._stopped != folder:
+            if keep:
+                self._stopped = folder
+            else:
                 shutil.rmtree(folder, ignore_errors=True)
         self._workspace.jobs.update(kind="compare", stage=_("Segmenting with the new version"))
         predictions = yield from self._offering.steps(version)
@@ -158,7 +161,8 @@ class Retraining:
         for case in self._check().cases:
             snapshot = folder / f"{case.id}.json"
             shutil.copyfile(case.annotation, snapshot)
-            heldOut = self._correcting.corrections.heldOut(self._round()) if case.id == self._correcting.caseId else ()
+            here = case.id == self._correcting.caseId
+            heldOut = self._correcting.corrections.heldOut(self._round(base)) if here else ()
             images = tuple(str(path) for path in case.images)
             cases.append(TrainingCase(case.id, images, snapshot.name, held_out_slices=heldOut))
         return Train(
@@ -169,26 +173,31 @@ class Retraining:
             labels=() if base is not None else tuple(to_json(label) for label in workspace.labels()),
             start_from=None if base is None else str(base.path),
             network=workspace.newNetwork() or "unet_3d",
-            settings={"seconds": self.seconds(workspace.parameters.budget), "seed": self._round()},
+            settings={"seconds": self.seconds(workspace.parameters.budget), "seed": self._round(base)},
             device=workspace.parameters.device,
             memory_gb=workspace.settings.memoryGb,
         )
 
-    def _record(self, request: Train, trained: Trained) -> Version:
-        base, workspace = self._base(), self._workspace
-        name = base.name if base is not None else listed([label.name for label in workspace.labels() if label.value])
+    def _record(self, request: Train, trained: Trained, folder: Path) -> Version:
+        """From the request alone: the scene may have been closed meanwhile, or the program started anew."""
+        project = self._workspace.project
+        base = None if request.start_from is None else project.find(Path(request.start_from).stem)
+        labels = base.labels if base is not None else tuple(from_json(Label, dict(label)) for label in request.labels)
+        name = base.name if base is not None else listed([label.name for label in labels if label.value])
+        network = base.network if base is not None else request.network
         return Version(
-            id=uuid.uuid4().hex,
-            name=_("{name}, round {number}").format(name=name, number=self._round()),
+            id="",
+            name=_("{name}, round {number}").format(name=name, number=self._round(base)),
             status="offered",
             createdUtc=utcNow(),
-            parent="" if base is None else base.id,
-            labels=workspace.labels(),
-            channels=1 if base is None else base.channels,
-            network=request.network if base is None else base.network,
-            dimensions=(2 if request.network == "unet_2d" else 3) if base is None else base.dimensions,
+            parent=base.id if base is not None else "",
+            labels=labels,
+            channels=len(request.cases[0].images),
+            network=network,
+            dimensions=2 if network == "unet_2d" else 3,
+            modality=base.modality if base is not None else "",
             volumes=len(request.cases),
-            slices=sum(case.slices for case in self._check().cases),
+            slices=sum(len(load_slices(folder / case.annotation)[1]) for case in request.cases),
             heldOut=(trained.dice_before, trained.dice_after),
             seconds=trained.seconds,
         )
@@ -198,8 +207,7 @@ class Retraining:
         version = self._workspace.version()
         return None if version is None else self._workspace.project.base(version.id)
 
-    def _round(self) -> int:
-        base = self._base()
+    def _round(self, base: Version | None) -> int:
         return 1 + (len(self._workspace.project.descendants(base.id)) if base is not None else 0)
 
     def _onCpu(self) -> bool:
