@@ -69,9 +69,19 @@ def scene(slicerApp: Any) -> Iterator[Any]:
     import slicer
 
     qt.QSettings().clear()
-    slicer.mrmlScene.Clear()
+    _clear(slicer.mrmlScene)
     yield slicer.mrmlScene
-    slicer.mrmlScene.Clear()
+    _clear(slicer.mrmlScene)
+
+
+def _clear(scene: Any) -> None:
+    """The nodes that modules keep their choices in are singletons, which closing a scene only resets."""
+    import slicer
+
+    scene.Clear()
+    for name in ("vtkMRMLScriptedModuleNode", "vtkMRMLSegmentEditorNode"):
+        for node in slicer.util.getNodesByClass(name):
+            scene.RemoveNode(node)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,210 @@
+"""Stand-ins for the ctk widgets that the panel uses; the module becomes ``ctk``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pqt  # noqa: F401  (makes qt)
+import qt
+from PySide6.QtCore import Property, Signal
+from standin import forwarded, standin, stored
+
+HEADER_HEIGHT = 26
+
+
+@standin
+class ctkCollapsibleButton(qt.QAbstractButton):
+    """A header that shows and hides what is below it; ``checked`` is the opposite of ``collapsed``."""
+
+    contentsCollapsed = Signal(bool)
+    contentsFrameShape = stored("contentsFrameShape", int, 0)
+    flat = stored("flat", bool, False)
+    collapsed = Property(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))
+
+    def __init__(self, *arguments: Any) -> None:
+        text = arguments[0] if arguments and isinstance(arguments[0], str) else ""
+        super().__init__(arguments[-1] if arguments and arguments[-1] != text else None)
+        self._hiddenByUser: list[Any] = []
+        self._folding = False
+        self.setText(text)
+        self.setCheckable(True)
+        self.setChecked(True)
+        self.setContentsMargins(0, HEADER_HEIGHT, 0, 0)
+        self.setSizePolicy(qt.QSizePolicy.Minimum, qt.QSizePolicy.Preferred)
+        self.connect("toggled(bool)", self._fold)
+
+    def _fold(self, checked: bool) -> None:
+        self._folding = True
+        for child in self.children():
+            if child.isWidgetType():
+                self._foldChild(child)
+        self._folding = False
+        self.updateGeometry()
+        self.contentsCollapsed.emit(not checked)
+
+    def _foldChild(self, child: Any) -> None:
+        child.setVisible(self.checked and child not in self._hiddenByUser)
+
+    def childEvent(self, event: Any) -> None:
+        if event.type() == qt.QEvent.ChildAdded and event.child().isWidgetType():
+            event.child().installEventFilter(self)
+
+    def eventFilter(self, child: Any, event: Any) -> bool:
+        """Remember what the user of the widget hides and shows, and keep it hidden while collapsed."""
+        if not self._folding and event.type() in (qt.QEvent.ShowToParent, qt.QEvent.HideToParent):
+            self._hiddenByUser = [other for other in self._hiddenByUser if other != child]
+            if event.type() == qt.QEvent.HideToParent:
+                self._hiddenByUser.append(child)
+            if not self.checked:
+                self._folding = True
+                self._foldChild(child)
+                self._folding = False
+        return False
+
+    def hitButton(self, position: Any) -> bool:
+        return 0 <= position.y() < HEADER_HEIGHT
+
+    def sizeHint(self) -> Any:
+        contents = self.layout().sizeHint() if self.layout() and self.checked else qt.QSize(0, HEADER_HEIGHT)
+        return contents.expandedTo(qt.QSize(self.fontMetrics().horizontalAdvance(self.text) + 40, HEADER_HEIGHT))
+
+    def minimumSizeHint(self) -> Any:
+        contents = self.layout().minimumSize() if self.layout() and self.checked else qt.QSize(0, 0)
+        return contents.expandedTo(qt.QSize(0, HEADER_HEIGHT))
+
+    def paintEvent(self, event: Any) -> None:
+        painter = qt.QPainter(self)
+        option = qt.QStyleOptionButton()
+        option.initFrom(self)
+        option.rect = qt.QRect(0, 0, self.width, HEADER_HEIGHT - 2)
+        self.style().drawControl(qt.QStyle.CE_PushButtonBevel, option, painter, self)
+        arrow = qt.QStyle.PE_IndicatorArrowDown if self.checked else qt.QStyle.PE_IndicatorArrowRight
+        text = option.rect.adjusted(26, 0, 0, 0)
+        option.rect = qt.QRect(8, 6, 12, 12)
+        self.style().drawPrimitive(arrow, option, painter, self)
+        painter.setPen(self.palette.color(qt.QPalette.ButtonText))
+        painter.drawText(text, qt.Qt.AlignVCenter | qt.Qt.TextShowMnemonic, self.text)
+        painter.end()
+
+
+class _Number(qt.QWidget):
+    """A number in a spin box, with or without a slider beside it."""
+
+    valueChanged, decimalsChanged = Signal(float), Signal(int)
+    value, minimum, maximum = (forwarded(name, float, "_spin") for name in ("value", "minimum", "maximum"))
+    singleStep, decimals = forwarded("singleStep", float, "_spin"), forwarded("decimals", int, "_spin")
+    prefix, suffix = forwarded("prefix", str, "_spin"), forwarded("suffix", str, "_spin")
+    _hasSlider = False
+    _STEPS = 1000
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        row = qt.QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        self._slider, self._spin = qt.QSlider(qt.Qt.Horizontal), qt.QDoubleSpinBox()
+        self._slider.setRange(0, self._STEPS)
+        self._slider.setVisible(self._hasSlider)
+        row.addWidget(self._slider)
+        row.addWidget(self._spin)
+        self._spin.connect("valueChanged(double)", self._show)
+        self._slider.connect("sliderMoved(int)", self._slide)
+
+    def _show(self, value: float) -> None:
+        span = self._spin.maximum - self._spin.minimum
+        self._slider.setValue(round((value - self._spin.minimum) / span * self._STEPS) if span else 0)
+        self.valueChanged.emit(value)
+
+    def _slide(self, position: int) -> None:
+        span = self._spin.maximum - self._spin.minimum
+        self._spin.setValue(self._spin.minimum + position / self._STEPS * span)
+
+
+@standin
+class ctkDoubleSpinBox(_Number):
+    pass
+
+
+@standin
+class ctkSliderWidget(_Number):
+    pageStep, tracking = stored("pageStep", float, 1.0), stored("tracking", bool, True)
+    spinBoxVisible = Property(bool, lambda self: not self._spin.isHidden(), lambda self, on: self._spin.setVisible(on))
+    _hasSlider = True
+
+
+@standin
+class ctkPathLineEdit(qt.QWidget):
+    """A path with its history; the browse button opens nothing here."""
+
+    currentPathChanged = Signal(str)
+    filters, nameFilters = stored("filters", int, 0x37), stored("nameFilters", "QStringList", [])
+    settingKey, label = stored("settingKey", str, ""), stored("label", str, "")
+    showHistoryButton = stored("showHistoryButton", bool, True)
+    showBrowseButton = Property(
+        bool, lambda self: not self._browse.isHidden(), lambda self, on: self._browse.setVisible(on)
+    )
+    currentPath = Property(str, lambda self: self._combo.currentText, lambda self, path: self.setCurrentPath(path))
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._combo, self._browse = qt.QComboBox(), qt.QToolButton()
+        self._combo.setEditable(True)
+        self._combo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        self._browse.setText("…")
+        row = qt.QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._combo)
+        row.addWidget(self._browse)
+        self._combo.connect("editTextChanged(QString)", self.currentPathChanged.emit)
+
+    def comboBox(self) -> Any:
+        return self._combo
+
+    def setCurrentPath(self, path: str) -> None:
+        self._combo.setEditText(path)
+
+    def addCurrentPathToHistory(self) -> None:
+        if self._combo.findText(self.currentPath) < 0:
+            self._combo.addItem(self.currentPath)
+
+
+@standin
+class ctkDirectoryButton(qt.QWidget):
+    """A button with the path of a folder; it opens nothing here."""
+
+    directoryChanged, directorySelected = Signal(str), Signal(str)
+    caption = stored("caption", str, "")
+    directory = Property(str, lambda self: self._directory, lambda self, path: self._setDirectory(path))
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._directory = qt.QDir.currentPath()
+        self._button = qt.QPushButton(self._directory)
+        row = qt.QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._button)
+
+    def _setDirectory(self, path: str) -> None:
+        path = qt.QDir(path).absolutePath()
+        if path != self._directory:
+            self._directory = path
+            self._button.setText(path)
+            self.directoryChanged.emit(path)
+
+
+@standin
+class ctkComboBox(qt.QComboBox):
+    defaultText = Property(str, lambda self: self.placeholderText, lambda self, text: self.setPlaceholderText(text))
+    currentUserDataAsString = Property(
+        str,
+        lambda self: str(self.currentData or ""),
+        lambda self, data: self.setCurrentIndex(self.findData(data)),
+    )
+
+
+@standin
+class ctkMessageBox(qt.QMessageBox):
+    dontShowAgain, dontShowAgainVisible = (
+        stored("dontShowAgain", bool, False),
+        stored("dontShowAgainVisible", bool, True),
+    )
+    dontShowAgainSettingsKey = stored("dontShowAgainSettingsKey", str, "")

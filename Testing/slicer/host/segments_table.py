@@ -1,0 +1,111 @@
+"""Stand-in for the table of segments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from mrml_widgets import qMRMLWidget
+from PySide6.QtCore import Signal
+from standin import Observers, standin, stored
+
+EVENTS = ("SegmentAdded", "SegmentRemoved", "SegmentModified", "SegmentsOrderModified")
+VISIBILITY, COLOR, NAME = range(3)
+
+
+@standin
+class qMRMLSegmentsTableView(qMRMLWidget):
+    """Colour and name of each segment; the choice is by segment ID."""
+
+    selectionChanged = Signal(object, object)
+    headerVisible = stored("headerVisible", bool, True, "_layOut")
+    visibilityColumnVisible = stored("visibilityColumnVisible", bool, True, "_layOut")
+    colorColumnVisible = stored("colorColumnVisible", bool, True, "_layOut")
+    opacityColumnVisible = stored("opacityColumnVisible", bool, True)
+    statusColumnVisible, layerColumnVisible = (
+        stored("statusColumnVisible", bool, False),
+        stored("layerColumnVisible", bool, False),
+    )
+    readOnly, filterBarVisible = stored("readOnly", bool, False), stored("filterBarVisible", bool, False)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._node = None
+        self._observers = Observers()
+        self._table = qt.QTableWidget(0, 3)
+        self._table.setHorizontalHeaderLabels(["👁", "", "Name"])
+        self._table.verticalHeader().hide()
+        self._table.horizontalHeader().setStretchLastSection(True)
+        self._table.setColumnWidth(0, 28)
+        self._table.setColumnWidth(1, 28)
+        self._table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        self._table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+        self._table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        self._table.setMinimumHeight(110)
+        column = qt.QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._table)
+        self._table.connect("itemSelectionChanged()", self._announce)
+
+    def segmentationNode(self) -> Any:
+        return self._node
+
+    def setSegmentationNode(self, node: Any) -> None:
+        self._observers.clear()
+        self._node = node
+        if node is not None:
+            for event in EVENTS:
+                self._observers.add(node, getattr(slicer.vtkSegmentation, event), self._fill)
+            self._observers.add(node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._fill)
+        self._fill()
+
+    def selectedSegmentIDs(self) -> list[str]:
+        return [self.segmentIDForRow(index.row()) for index in self._table.selectionModel().selectedRows()]
+
+    def setSelectedSegmentIDs(self, segmentIDs: list[str]) -> None:
+        if list(segmentIDs) == self.selectedSegmentIDs():
+            return
+        self._table.clearSelection()
+        for segmentID in segmentIDs:
+            self._table.selectRow(self.rowForSegmentID(segmentID))
+
+    def clearSelection(self) -> None:
+        self._table.clearSelection()
+
+    def segmentIDForRow(self, row: int) -> str:
+        return self._table.item(row, 2).data(qt.Qt.UserRole)
+
+    def rowForSegmentID(self, segmentID: str) -> int:
+        return self._segmentIDs().index(segmentID)
+
+    def tableWidget(self) -> Any:
+        return self._table
+
+    def _announce(self) -> None:
+        self.selectionChanged.emit(None, None)
+
+    def _segmentIDs(self) -> list[str]:
+        return list(self._node.GetSegmentation().GetSegmentIDs()) if self._node else []
+
+    def _layOut(self) -> None:
+        self._table.horizontalHeader().setVisible(self.headerVisible)
+        self._table.setColumnHidden(0, not self.visibilityColumnVisible)
+        self._table.setColumnHidden(1, not self.colorColumnVisible)
+
+    def _fill(self) -> None:
+        selected = self.selectedSegmentIDs()
+        blocked = self._table.blockSignals(True)
+        segmentIDs = self._segmentIDs()
+        self._table.setRowCount(len(segmentIDs))
+        display = self._node.GetDisplayNode() if self._node else None
+        for row, segmentID in enumerate(segmentIDs):
+            segment = self._node.GetSegmentation().GetSegment(segmentID)
+            seen = display is None or display.GetSegmentVisibility(segmentID)
+            color, name = qt.QTableWidgetItem(), qt.QTableWidgetItem(segment.GetName())
+            color.setBackground(qt.QColor.fromRgbF(*segment.GetColor()))
+            name.setData(qt.Qt.UserRole, segmentID)
+            for column, item in enumerate((qt.QTableWidgetItem("👁" if seen else ""), color, name)):
+                self._table.setItem(row, column, item)
+        self.setSelectedSegmentIDs([segmentID for segmentID in selected if segmentID in segmentIDs])
+        self._table.blockSignals(blocked)
