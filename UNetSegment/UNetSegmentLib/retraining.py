@@ -163,7 +163,7 @@ class Retraining:
             shutil.copyfile(case.annotation, snapshot)
             here = case.id == self._correcting.caseId
             heldOut = self._correcting.corrections.heldOut(self._round(base)) if here else ()
-            images = tuple(str(path) for path in case.images)
+            images = tuple(str(path) for path in workspace.project.imagePaths(case.id, len(workspace.channelNames())))
             cases.append(TrainingCase(case.id, images, snapshot.name, held_out_slices=heldOut))
         return Train(
             workspace.requestId(),

@@ -40,7 +40,11 @@ def checkTraining(workspace: Workspace, correcting: Correcting) -> TrainingCheck
     """Look at the confirmed slices of the project that belong to the chosen model's structures."""
     labels = workspace.labels()
     names = tuple(label.name for label in labels)
-    cases = tuple(case for case in workspace.project.cases() if case.slices and case.labelNames == names)
+    cases = tuple(
+        case
+        for case in workspace.project.cases()
+        if case.slices and case.labelNames == names and (case.id == correcting.caseId or case.images)
+    )
     counts = [_voxelsPerSlice(case.annotation, case.annotation.stat().st_mtime_ns) for case in cases]
     total = sum(case.slices for case in cases)
     problem = _problem(labels, cases, counts)
