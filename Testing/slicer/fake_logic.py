@@ -22,6 +22,11 @@ ACTIONS = {
     "setParameterNode": 1, "enter": 0, "closeScene": 0,
 }  # fmt: skip
 """Every action of the logic and how many arguments it takes."""
+FOR_TESTS = (
+    "called", "calls", "raises", "reported", "reasons", "confirmReasons", "tilted", "warnings", "models", "devices",
+    "channels", "summary", "seconds", "versions", "contents", "canInstall", "structuresByValue",
+)  # fmt: skip
+"""What the real logic does not have."""
 
 
 class FakeLogic:
@@ -60,7 +65,6 @@ class FakeLogic:
         self.contents: tuple[tuple[str, str], ...] = ()
         self.canInstall = False
         self.pythonStatus = ""
-        self.pythonStatusKind = "unknown"
         self.settings = SimpleNamespace(pythonPath="", memoryGb=None, projectFolder="/data/knees")
         self.structuresByValue = {1: ("Bone", (220, 200, 150)), 2: ("Cartilage", (80, 160, 220))}
 

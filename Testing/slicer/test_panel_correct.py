@@ -352,6 +352,8 @@ def test_one_click_confirms_all_edited_slices_or_the_selected_ones(ready):
 
 def test_confirmed_slices_can_be_removed(ready):
     showRows(ready, *ALL_STATES)
+    assert ready.ui.sliceTable.selectionMode == int(qt.QAbstractItemView.ExtendedSelection.value)
+    assert ready.ui.sliceTable.selectionBehavior == int(qt.QAbstractItemView.SelectRows.value)
     assert not ready.ui.removeButton.enabled
     assert "Select" in ready.ui.removeButton.toolTip
     select(ready, 0, 1)

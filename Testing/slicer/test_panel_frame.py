@@ -1,5 +1,6 @@
 """The panel as a whole: its sections, its guard, and the module's life from setup to cleanup."""
 
+import inspect
 import sys
 import types
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from fake_logic import FakeLogic
+from fake_logic import ACTIONS, FOR_TESTS, FakeLogic
 from PySide6.QtTest import QTest
 
 from UNetSegmentLib.corrections import SliceRow, SliceState
@@ -70,6 +71,18 @@ def change(built, **state):
         setattr(built.logic, name, value)
     built.logic.changed.emit()
     slicer.app.processEvents()
+
+
+def test_the_fake_logic_takes_what_the_real_one_takes(scene):
+    from UNetSegmentLib.logic import SegmentationLogic
+
+    for name, count in ACTIONS.items():
+        parameters = list(inspect.signature(getattr(SegmentationLogic, name)).parameters.values())[1:]
+        assert sum(parameter.default is parameter.empty for parameter in parameters) == count, name
+    real = SegmentationLogic()
+    names = [name for name in (*vars(FakeLogic), *vars(FakeLogic())) if not name.startswith("_")]
+    assert [name for name in names if not hasattr(real, name) and name not in FOR_TESTS] == []
+    real.close()
 
 
 # ---- guard ----
@@ -187,14 +200,16 @@ def test_a_fault_of_the_logic_does_not_keep_the_panel_from_working(built, action
     assert built.panel.uis["correct"].editor.observing
 
 
-def test_a_closed_panel_reacts_to_nothing(built):
+def test_a_closed_panel_reacts_to_nothing(built, monkeypatch):
     panel, built.panel = built.panel, None
+    shown = []
+    monkeypatch.setattr(panel.sections["segment"], "refresh", lambda: shown.append(1))
     panel.close()
     change(built, notice=Notice("info", "Done."))
     built.logic.sectionRequested.emit("compare")
     slicer.mrmlScene.Clear()
     slicer.app.processEvents()
-    assert built.logic.calls == []
+    assert (built.logic.calls, shown) == ([], [])
 
 
 @pytest.fixture

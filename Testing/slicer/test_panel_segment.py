@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import qt
 import slicer
 from build_section import buildSection
 
@@ -43,7 +44,7 @@ def test_volumes_can_be_chosen_and_label_maps_cannot(built):
     for role in ("volume", "channel2", "channel3", "channel4"):
         selector = getattr(built.ui, f"{role}Selector")
         assert selector.nodeTypes == ["vtkMRMLScalarVolumeNode"]
-        assert not selector.showChildNodeTypes
+        assert (selector.showChildNodeTypes, selector.noneDisplay) == (False, "Choose a volume")
         selector.setCurrentNode(labelMap)
         assert getattr(built.logic.parameters, role) is None
         selector.setCurrentNode(volume)
@@ -102,6 +103,14 @@ def test_listing_the_models_again_chooses_none(built):
     built.logic.changed.emit()
     assert built.ui.modelChooser.currentText == "Knee 1"
     assert built.logic.parameters.model == "m1"
+
+
+def test_a_list_that_stays_the_same_stays_open(built):
+    mark = int(qt.Qt.UserRole) + 5
+    built.ui.modelChooser.setItemData(0, "not built again", mark)
+    built.logic.parameters.model = "m1"
+    built.logic.changed.emit()
+    assert built.ui.modelChooser.itemData(0, mark) == "not built again"
 
 
 def test_only_a_new_network_asks_for_structures(built):

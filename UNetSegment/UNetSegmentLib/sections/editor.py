@@ -35,16 +35,12 @@ class Editor:
         self.widget.removeViewObservations()
 
     def releaseScene(self) -> None:
-        """The editor node goes with the scene; ``enter`` makes a new one."""
-        if self._node is not None:
-            self.widget.setSegmentationNode(None)
-            self.widget.removeViewObservations()
-        self._node = None
+        """The scene is about to be closed, or this editor: no node may be held."""
+        self.widget.setSegmentationNode(None)
+        self.widget.removeViewObservations()
 
     def show(self, segmentation: Any, volume: Any) -> None:
-        """Edit ``segmentation`` on ``volume``; None: edit nothing. Between two scenes nothing happens."""
-        if self._node is None:
-            return
+        """Edit ``segmentation`` on ``volume``; None: edit nothing."""
         if self.widget.segmentationNode() != segmentation:
             self.widget.setSegmentationNode(segmentation)
         if segmentation is not None and self.widget.sourceVolumeNode() != volume:

@@ -17,10 +17,9 @@ Color = tuple[int, int, int]
 def fillChooser(chooser: Any, choices: Sequence[tuple[str, ...]], chosen: str) -> None:
     """Show ``choices`` (value, title and perhaps tooltip) in a QComboBox, the ``chosen`` one selected.
 
-    The list is only rebuilt where it has changed, so that an open list stays open. No signal is sent. A value
-    that is not among the choices leaves the box empty.
+    The list is only rebuilt where it has changed, so that an open list stays open. A value that is not among the
+    choices leaves the box empty.
     """
-    wasBlocked = chooser.blockSignals(True)
     shown = tuple((chooser.itemData(i), chooser.itemText(i)) for i in range(chooser.count))
     if shown != tuple(choice[:2] for choice in choices):
         chooser.clear()
@@ -31,7 +30,6 @@ def fillChooser(chooser: Any, choices: Sequence[tuple[str, ...]], chosen: str) -
     index = chooser.findData(chosen)
     if chooser.currentIndex != index:
         chooser.setCurrentIndex(index)
-    chooser.blockSignals(wasBlocked)
 
 
 def showText(label: Any, text: str) -> None:
