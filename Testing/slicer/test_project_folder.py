@@ -196,6 +196,7 @@ def test_the_space_for_a_training_is_checked(project: Project, monkeypatch: pyte
 
 def test_a_project_of_a_newer_program_is_left_alone(project: Project, tmp_path: Path) -> None:
     version = project.add(modelFile(tmp_path / "m"), record())
+    project.saveCase("a" * 32, "CT", slices(1), (1, 2, 2), ())
     path = project.folder / "project.json"
     assert json.loads(path.read_text()) == {"format": 1}
     path.write_text('{"format": 2, "more": true}')
@@ -310,6 +311,14 @@ def test_a_training_that_was_interrupted_is_offered_and_kept(project: Project) -
     assert os.listdir(project.folder / "jobs") == []
 
 
+def test_a_folder_that_may_only_be_read_offers_no_training(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = Project(project.folder)
+    interrupted(ended.newJobFolder())
+    del ended
+    Refusals(monkeypatch, 1, errno.EROFS)
+    assert project.unfinishedTrainings() == ()
+
+
 def test_cleaning_does_not_follow_links(project: Project, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -370,9 +379,11 @@ def test_what_others_have_put_there_stays_and_is_told(project: Project, tmp_path
     (outside / "case.json").write_text("precious")
     (project.folder / "cases" / ("b" * 32)).symlink_to(outside, target_is_directory=True)
     (project.folder / "models" / f"{'c' * 32}.safetensors").symlink_to(outside / f"{'a' * 32}.safetensors")
+    (project.folder / "cases" / "mine").mkdir()
     others = [
         project.folder / "notes.txt",
         project.folder / "models" / "From Anna.safetensors",
+        project.folder / "cases" / "mine" / "case.json",
         project.folder / "cases" / caseId / "report.pdf",
         project.folder / "cases" / caseId / "results" / "my.nii.gz",
     ]

@@ -60,6 +60,7 @@ def test_a_new_project_is_empty_and_makes_nothing(project: Project) -> None:
 def test_a_version_comes_back_as_it_was_added(project: Project, source: Path) -> None:
     given = record(
         "Hippocampus",
+        id="given by the caller",
         status="offered",
         parent="f" * 32,
         labels=LABELS,
@@ -77,6 +78,7 @@ def test_a_version_comes_back_as_it_was_added(project: Project, source: Path) ->
     added = project.add(source, given)
     assert added.path.read_bytes() == source.read_bytes()
     assert added.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert added.id not in ("", given.id)
     assert added == replace(given, id=added.id, path=added.path, sha256=added.sha256)
     assert Project(project.folder).versions() == (added,)
     assert source.exists()
@@ -267,6 +269,9 @@ def test_an_export_through_a_link_does_not_overwrite_the_model(project: Project,
     (tmp_path / "link").symlink_to(added.path.parent, target_is_directory=True)
     with pytest.raises(FileAccessError, match="another folder"):
         project.export(added.id, tmp_path / "link" / added.path.name)
+    (tmp_path / "project link").symlink_to(project.folder, target_is_directory=True)
+    with pytest.raises(FileAccessError, match="another folder"):
+        Project(tmp_path / "project link").export(added.id, added.path)
 
 
 def test_deleting_removes_the_files_and_the_results(project: Project, source: Path) -> None:
@@ -300,6 +305,7 @@ def test_a_model_that_another_program_holds_is_not_half_deleted(
 def test_a_model_put_there_by_hand_waits_for_its_description(project: Project, source: Path, tmp_path: Path) -> None:
     project.add(source, record("First"))
     byHand = modelFile(project.folder / "models" / "From Anna.safetensors", "b")
+    byHand.with_suffix(".json").write_text('{"name": "A", "status": "own", "createdUtc": "2025-01-01"}')
     assert project.undescribed() == (byHand,)
     assert [version.name for version in project.versions()] == ["First"]
     content = byHand.read_bytes()
@@ -308,6 +314,7 @@ def test_a_model_put_there_by_hand_waits_for_its_description(project: Project, s
     assert not byHand.exists()
     assert project.undescribed() == ()
     assert {version.name for version in project.versions()} == {"First", "From Anna"}
+    assert project.problems() == ()
 
 
 def test_a_record_without_its_model_is_told_and_stays(project: Project, source: Path) -> None:
@@ -415,6 +422,17 @@ def test_a_folder_that_has_just_changed_is_read_again(project: Project, source: 
     path.write_text(path.read_text().replace("Hippocampus", "Amygdala"))
     os.utime(folder, ns=(written, written))
     assert project.version(added.id).name == "Amygdala"
+
+
+def test_a_change_of_ours_counts_where_time_stamps_are_coarse(project: Project, source: Path) -> None:
+    added = project.add(source, record())
+    folder = added.path.parent
+    settle(folder)
+    assert project.versions() == (added,)
+    stamp = folder.stat().st_mtime_ns
+    project.rename(added.id, "Renamed")
+    os.utime(folder, ns=(stamp, stamp))
+    assert project.version(added.id).name == "Renamed"
 
 
 def test_a_record_that_cannot_be_read_now_is_tried_again(

@@ -41,10 +41,15 @@ class JobFolders:
         return job
 
     def unfinishedTrainings(self) -> tuple[Path, ...]:
-        """Folders, oldest first, of trainings that ended with their program and can go on from a checkpoint."""
-        with inWords("The project folder must be readable", self._folder):
+        """Folders, oldest first, of trainings that ended with their program and can go on from a checkpoint.
+
+        None in a folder that may only be read: no training can go on there.
+        """
+        try:
             jobs = [job for session in self._sessions(own=False) for job in _idle(session) if _isUnfinished(job)]
             return tuple(sorted(jobs, key=lambda job: (job / REQUEST).stat().st_mtime_ns))
+        except OSError:
+            return ()
 
     def clean(self) -> None:
         """Remove what programs that have died left over, but for unfinished trainings. Raises ``FileAccessError``."""
@@ -80,11 +85,10 @@ class JobFolders:
 
     def _files(self, *, own: bool) -> Iterator[Path]:
         for session in self._sessions(own=own):
-            removable = [job for job in _idle(session) if own or not _isUnfinished(job)]
-            for job in removable:
-                yield from everythingBelow(job)
-            if removable == subfolders(session):
-                yield session / LOCK
+            for job in _idle(session):
+                if own or not _isUnfinished(job):
+                    yield from everythingBelow(job)
+            yield session / LOCK
 
 
 def _idle(session: Path) -> Iterator[Path]:

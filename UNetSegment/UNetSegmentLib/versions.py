@@ -129,9 +129,9 @@ def listVersions(folder: Path, *, shipped: bool, setAside: Callable[[Path, str],
         except ValueError as error:
             undescribed.append(model)
             setAside(recordPath(model), str(error))
-    for name in sorted(name for name in names if name.endswith(".json")):
-        if (folder / name).with_suffix(MODEL_SUFFIX).name not in names:
-            problems.append(f"A model is missing; only its description is there: {folder / name}.")
+    for path in sorted(folder / name for name in names if name.endswith(".json")):
+        if allowed.fullmatch(path.stem) and path.with_suffix(MODEL_SUFFIX).name not in names:
+            problems.append(f"A model is missing; only its description is there: {path}.")
     newestFirst = sorted(versions, key=lambda version: version.createdUtc, reverse=True)
     return Listing(tuple(newestFirst), tuple(undescribed), tuple(problems)), complete
 
