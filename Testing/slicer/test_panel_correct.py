@@ -264,7 +264,7 @@ ALL_STATES = (
     SliceRow(0, 34, SUGGESTED),
     SliceRow(0, 20, EDITED, (1, 2)),
     SliceRow(1, 60, CONFIRMED, (2,), 35.4),
-    SliceRow(0, 12, UNCHANGED, (), 8.0),
+    SliceRow(0, 12, UNCHANGED, (), 0.4),
     SliceRow(2, 120, CHANGED_SINCE, (1, 7), 125.0),
 )
 
@@ -275,7 +275,7 @@ def test_every_state_is_shown_in_words(ready):
         ["Axial 35", "suggested", "", ""],
         ["Axial 21", "edited", "Bone, Cartilage", ""],
         ["Coronal 61", "confirmed", "Cartilage", "35 s"],
-        ["Axial 13", "right as it was", "", "8 s"],
+        ["Axial 13", "right as it was", "", ""],
         ["Sagittal 121", "changed since", "Bone", "125 s"],
     ]
     meanings = {ready.ui.sliceTable.item(row, 1).toolTip() for row in range(5)}

@@ -175,12 +175,13 @@ def test_apply_becomes_cancel_while_it_segments(built):
     assert ui.stageLabel.text == "Reading the volume"
 
 
-def test_another_kind_of_work_leaves_apply_grey(built):
-    built.logic.job = JobStatus("train", "Learning", 0.5)
+def test_another_kind_of_work_leaves_apply_grey_and_is_named(built):
+    built.logic.job = JobStatus("train", "Learning", 0.5, 600.0)
     built.logic.reasons["segment"] = "Wait until the work on its way has ended"
     built.logic.changed.emit()
     assert (built.ui.applyButton.text, built.ui.applyButton.enabled) == ("Apply", False)
     assert not built.ui.progressBar.visible
+    assert built.ui.stageLabel.text == "Learning – about 10 min left"
 
 
 def test_a_failing_action_becomes_a_notice(built):

@@ -66,10 +66,11 @@ class SegmentSection:
             button.setToolTip(reason or _("Segment the volume with this model"))
             button.setEnabled(not reason)
         showText(self._ui.reasonLabel, reason)
-        self._refreshProgress(job if segmenting else None)
+        self._refreshProgress(job, segmenting)
 
-    def _refreshProgress(self, job: JobStatus | None) -> None:
-        self._ui.progressBar.setVisible(job is not None)
+    def _refreshProgress(self, job: JobStatus | None, segmenting: bool) -> None:
+        """Other work is named too, because it is why Apply is grey."""
+        self._ui.progressBar.setVisible(segmenting)
         if job is None:
             showText(self._ui.stageLabel, "")
             return

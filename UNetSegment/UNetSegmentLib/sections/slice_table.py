@@ -87,7 +87,7 @@ class SliceTable:
         word, meaning = _stateTexts(row.state)
         touched = [structures[value] for value in row.values if value in structures]
         names = ", ".join(name for name, _color in touched)
-        seconds = _("{seconds} s").format(seconds=round(row.seconds)) if row.seconds else ""
+        seconds = _("{seconds} s").format(seconds=round(row.seconds)) if round(row.seconds) else ""
         cells = {
             _SLICE: (self._logic.sliceTitle(row.axis, row.index), _("Click to show this slice"), None),
             _STATE: (word, meaning, icon(_ICONS[row.state])),
