@@ -14,13 +14,21 @@ MODULE = Path(__file__).resolve().parents[2] / "UNetSegment" / "UNetSegment.py"
 
 
 @pytest.fixture
-def module(scene):
-    """The module, loaded and opened as Slicer does."""
+def module(scene, monkeypatch):
+    """The module, loaded and opened as Slicer does; the real worker is not started before the test brings its own."""
     module, widget = host.loadModule(str(MODULE))
-    host.enter(widget)
+    with monkeypatch.context() as patches:
+        patches.setattr("UNetSegmentLib.computation.torchInstalled", lambda: False)
+        host.enter(widget)
     yield module
     host.exit(widget)
     host.close(widget)
+
+
+def test_it_fails_where_a_step_fails(module, monkeypatch):
+    monkeypatch.setattr(self_test.UNetSegmentTest, "test_loop", lambda self: self.fail("made up"))
+    with pytest.raises(AssertionError, match="made up"):
+        slicer.selfTests["UNetSegment"](msec=0)
 
 
 def test_it_passes_as_ctest_runs_it(module):
@@ -34,9 +42,3 @@ def test_it_passes_as_ctest_runs_it(module):
 
 def test_it_passes_by_the_reload_and_test_button(module):
     slicer.selfTests["UNetSegment"](msec=0)
-
-
-def test_it_fails_where_a_step_fails(module, monkeypatch):
-    monkeypatch.setattr(self_test.UNetSegmentTest, "test_loop", lambda self: self.fail("made up"))
-    with pytest.raises(AssertionError, match="made up"):
-        slicer.selfTests["UNetSegment"](msec=0)
