@@ -61,7 +61,8 @@ def volumeGeometry(volumeNode: Any) -> Geometry:
     Raises:
         ImageError: as ``volumeArray``, or the grid is sheared.
     """
-    return _geometry(indexToRas(volumeNode), volumeNode)
+    shape = volumeShape(volumeNode)
+    return _geometry(shape, indexToRas(volumeNode), volumeNode)
 
 
 def channelGeometry(volumeNode: Any, firstVolumeNode: Any) -> Geometry:
@@ -70,6 +71,7 @@ def channelGeometry(volumeNode: Any, firstVolumeNode: Any) -> Geometry:
     Raises:
         ImageError: as ``volumeGeometry``, or what lies between the two is not a linear transform, or shears.
     """
+    shape = volumeShape(volumeNode)
     source, target = volumeNode.GetParentTransformNode(), firstVolumeNode.GetParentTransformNode()
     if source == target:
         return volumeGeometry(volumeNode)
@@ -82,7 +84,7 @@ def channelGeometry(volumeNode: Any, firstVolumeNode: Any) -> Geometry:
             ),
             remedy=_("Harden the transform under Transforms, or put both volumes under the same transform"),
         )
-    return _geometry(slicer.util.arrayFromVTKMatrix(between) @ indexToRas(volumeNode), volumeNode)
+    return _geometry(shape, slicer.util.arrayFromVTKMatrix(between) @ indexToRas(volumeNode), volumeNode)
 
 
 def regionBox(roiNode: Any, volumeNode: Any) -> Box:
@@ -151,8 +153,7 @@ def _transformed(transform: Any, points: Points) -> Points:
     return vtk_to_numpy(target.GetData()).copy()
 
 
-def _geometry(toRas: Matrix, volumeNode: Any) -> Geometry:
-    shape = volumeShape(volumeNode)
+def _geometry(shape: Shape, toRas: Matrix, volumeNode: Any) -> Geometry:
     toLps = _RAS_TO_LPS @ toRas
     spacing = np.linalg.norm(toLps[:3, :3], axis=0)
     direction = toLps[:3, :3] / spacing

@@ -65,9 +65,10 @@ def showDifference(volumeNode: Any, before: LabelArray, after: LabelArray) -> An
     """
     removeOverlay(DIFFERENCE)
     changes = np.zeros(before.shape, dtype=np.uint8)
-    changes[before != after] = CHANGED
-    changes[(before == 0) & (after != 0)] = ADDED
-    changes[(before != 0) & (after == 0)] = REMOVED
+    for into, old, new in zip(changes, before, after, strict=True):
+        into[old != new] = CHANGED
+        into[(old == 0) & (new != 0)] = ADDED
+        into[(old != 0) & (new == 0)] = REMOVED
     node = _addNode("vtkMRMLLabelMapVolumeNode", DIFFERENCE, _("Difference"), volumeNode, changes)
     node.GetDisplayNode().SetAndObserveColorNodeID(_addDifferenceColors().GetID())
     _show(node, DIFFERENCE)

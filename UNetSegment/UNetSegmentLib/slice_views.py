@@ -1,7 +1,7 @@
 """Which slice of a volume a slice view shows, and how to show another.
 
-A view shows slice ``index`` of ``axis`` where every point of its plane that lies in the volume is nearest to a
-voxel of that slice, through whatever transforms the volume is under.
+A view shows slice ``index`` of ``axis`` where its plane passes between the two faces of that slice everywhere in
+the volume, through whatever transforms the volume is under: then it draws each voxel of the slice and no other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from unetseg.errors import ImageError
 
 from .mrml_adapter import (
     Matrix,
-    Points,
     applyMatrix,
     indexToRas,
     indexToWorld,
@@ -32,8 +31,8 @@ VIEWS = ("Red", "Green", "Yellow")
 
 _TIE_VOXEL = 1e-4
 """Halfway between two slices the higher one counts, whatever the rounding errors."""
-_SAMPLES = 48
-"""Along each side of a plane, where a transform may bend it."""
+_ACROSS = np.linspace(-0.5, 0.5, 33)
+"""Where, as parts of its length and of its width, a slice is looked at."""
 
 
 def shownSlice(viewName: str, volumeNode: Any) -> tuple[int, int]:
@@ -42,21 +41,26 @@ def shownSlice(viewName: str, volumeNode: Any) -> tuple[int, int]:
     Raises:
         ImageError: the view is tilted against the volume or lies beside it, or a transform bends the slices.
     """
-    shape = np.array(volumeShape(volumeNode))
     sliceToRas = _sliceToRas(_sliceNode(viewName))
-    linear = isLinear(volumeNode)
-    low, high = (_section if linear else _bentSection)(sliceToRas, volumeNode, shape)
-    first = np.floor(low + 0.5 + _TIE_VOXEL).astype(int)
-    last = np.ceil(high - 0.5 - _TIE_VOXEL).astype(int)
-    axis = min(range(3), key=lambda axis: high[axis] - low[axis])
-    if (low > high).any() or not 0 <= first[axis] < shape[axis]:
-        raise ImageError(
-            _("The {view} view shows no slice of the volume").format(view=viewName),
-            remedy=_("Move its slider until you see the volume, or press “Align views”"),
-        )
-    if last[axis] > first[axis]:
-        raise _tilted(viewName) if linear else _bent(viewName)
-    return axis, int(first[axis])
+    axis = int(np.argmax(np.abs(sliceToRas[:3, 2] @ _normals(volumeNode))))
+    count = volumeShape(volumeNode)[axis]
+    column = _heights(sliceToRas, volumeNode, axis, np.arange(count + 1) - 0.5, np.zeros(1)).ravel()
+    upwards = 1 if column[-1] > column[0] else -1
+    tie = _TIE_VOXEL * abs(column[-1] - column[0]) / count
+    index = int(np.count_nonzero(upwards * column <= tie)) - 1
+
+    levels = np.array([0, index, index + 1, count]).clip(0, count) - 0.5
+    first, below, above, last = faces = upwards * _heights(sliceToRas, volumeNode, axis, levels, _ACROSS)
+    if first.min() > tie or last.max() <= tie:
+        raise _beside(viewName)
+    slack = _unseen(faces)
+    if (
+        not 0 <= index < count
+        or max(first.max(), below.max()) > tie - slack
+        or min(above.min(), last.min()) < slack - tie
+    ):
+        raise _tilted(viewName) if isLinear(volumeNode) else _bent(viewName)
+    return axis, index
 
 
 def jumpToSlice(volumeNode: Any, axis: int, index: int) -> str:
@@ -131,45 +135,32 @@ def fitRegion(roiNode: Any, volumeNode: Any) -> None:
     roiNode.SetSize(*size)
 
 
-def _section(sliceToRas: Matrix, volumeNode: Any, shape: NDArray[np.int64]) -> tuple[Points, Points]:
-    """Lowest and highest index along each axis on the part of a plane that lies in the volume; inf, -inf if none."""
-    corners = np.stack(np.meshgrid(*((-0.5, length - 0.5) for length in shape), indexing="ij"), axis=-1)
-    world = indexToWorld(volumeNode, corners.reshape(-1, 3))
-    heights = applyMatrix(np.linalg.inv(sliceToRas), world)[:, 2].reshape(2, 2, 2)
-    cuts = []
-    for axis in range(3):
-        (below, above), (start, stop) = (np.moveaxis(values, axis, 0) for values in (heights, corners))
-        crossed = (below * above <= 0) & (below != above)
-        way = (below[crossed] / (below - above)[crossed])[:, None]
-        cuts.append(start[crossed] + way * (stop - start)[crossed])
-    points = np.concatenate(cuts)
-    return points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
+def _heights(
+    sliceToRas: Matrix, volumeNode: Any, axis: int, levels: NDArray[np.float64], across: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far in millimetres places of the volume lie before a view's plane, through all transforms.
+
+    Args:
+        sliceToRas: of the view.
+        volumeNode: the volume.
+        axis: of the volume.
+        levels: (n,) indices along this axis, halves between slices.
+        across: (m,) places along both other axes, from -0.5, one outer face of the volume, to 0.5, the other.
+
+    Returns:
+        (n, m, m).
+    """
+    places = [across * length + (length - 1) / 2 for length in volumeShape(volumeNode)]
+    places[axis] = levels
+    indices = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1)
+    world = indexToWorld(volumeNode, indices.reshape(-1, 3))
+    heights = applyMatrix(np.linalg.inv(sliceToRas), world)[:, 2].reshape(indices.shape[:3])
+    return np.moveaxis(heights, axis, 0)
 
 
-def _bentSection(sliceToRas: Matrix, volumeNode: Any, shape: NDArray[np.int64]) -> tuple[Points, Points]:
-    """As ``_section`` through a non-linear transform: from samples, and how far the plane may stray between them."""
-    points = _sampledPlane(sliceToRas, volumeNode, shape)
-    inside = ((points >= -0.5) & (points <= shape - 0.5)).all(axis=-1)
-    stray = np.zeros(3)
-    for along in range(2):
-        steps = np.abs(np.diff(points, axis=along))
-        neighbours = inside.take(range(_SAMPLES - 1), along) & inside.take(range(1, _SAMPLES), along)
-        stray = np.maximum(stray, steps[neighbours].max(axis=0, initial=0))
-    low = points[inside].min(axis=0, initial=np.inf) - stray
-    high = points[inside].max(axis=0, initial=-np.inf) + stray
-    return np.maximum(low, -0.5), np.minimum(high, shape - 0.5)
-
-
-def _sampledPlane(sliceToRas: Matrix, volumeNode: Any, shape: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Indices (d, h, w) of a grid of samples of a plane, across all of the volume; (n, n, 3)."""
-    steps = np.linspace(-0.5, 0.5, 9)
-    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    world = indexToWorld(volumeNode, grid * shape + (shape - 1) / 2)
-    x, y, _height = applyMatrix(np.linalg.inv(sliceToRas), world).T
-    plane = np.zeros((_SAMPLES, _SAMPLES, 3))
-    plane[..., 0] = np.linspace(x.min(), x.max(), _SAMPLES)[:, None]
-    plane[..., 1] = np.linspace(y.min(), y.max(), _SAMPLES)
-    return worldToIndex(volumeNode, applyMatrix(sliceToRas, plane.reshape(-1, 3))).reshape(plane.shape)
+def _unseen(heights: NDArray[np.float64]) -> float:
+    """How much farther a bent face may reach between the places (n, m, m) where it was looked at; 0 for a plane."""
+    return float(sum(np.abs(np.diff(heights, 2, axis=axis)).max() for axis in (1, 2)) / 4)
 
 
 def _shows(viewName: str, volumeNode: Any, axis: int, index: int) -> bool:
@@ -252,6 +243,13 @@ def _noView() -> ImageError:
     return ImageError(
         _("The layout must have a red, a green and a yellow slice view"),
         remedy=_("Choose the layout “Four-Up” in the toolbar"),
+    )
+
+
+def _beside(viewName: str) -> ImageError:
+    return ImageError(
+        _("The {view} view shows no slice of the volume").format(view=viewName),
+        remedy=_("Move its slider until you see the volume, or press “Align views”"),
     )
 
 
