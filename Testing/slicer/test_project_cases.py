@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,13 @@ SLICES = (
 @pytest.fixture(params=["project", "ü #1 100%/mit Leerzeichen"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     return Project(tmp_path / request.param)
+
+
+@pytest.fixture
+def rereading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if time passed between any two looks: a test is faster than a file system's time stamps."""
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "time_ns", lambda: next(seconds) * 10**9)
 
 
 def saved(project: Project, name: str = "CT Müller", slices: tuple[LabelledSlice, ...] = SLICES) -> str:
@@ -66,6 +75,7 @@ def test_saving_again_replaces(project: Project) -> None:
     assert load_slices(case.annotation) == (SHAPE, ())
 
 
+@pytest.mark.usefixtures("rereading")
 def test_images_appear_as_they_are_written_up_to_the_first_gap(project: Project) -> None:
     caseId = saved(project)
     paths = project.imagePaths(caseId, 3)
@@ -145,6 +155,8 @@ def test_another_slicer_sees_the_case(tmp_path: Path) -> None:
     one, two = Project(tmp_path), Project(tmp_path)
     assert two.cases() == ()
     caseId = saved(one)
+    folder = one.caseFolder(caseId)
+    os.utime(folder, ns=(0, folder.stat().st_mtime_ns - 10**9))
     assert two.cases()[0].slices == 2
     one.saveCase(caseId, "x", SLICES[:1], SHAPE, LABELS)
     assert two.cases()[0].slices == 1

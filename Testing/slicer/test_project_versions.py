@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -42,6 +43,13 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return modelFile(tmp_path / "Model #1 ü.safetensors")
+
+
+@pytest.fixture
+def rereading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if time passed between any two looks: a test is faster than a file system's time stamps."""
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "time_ns", lambda: next(seconds) * 10**9)
 
 
 def test_utc_now_is_read_by_every_python() -> None:
@@ -302,6 +310,7 @@ def test_a_model_that_another_program_holds_is_not_half_deleted(
     assert Project(project.folder).versions() == (added,)
 
 
+@pytest.mark.usefixtures("rereading")
 def test_a_model_put_there_by_hand_waits_for_its_description(project: Project, source: Path, tmp_path: Path) -> None:
     project.add(source, record("First"))
     byHand = modelFile(project.folder / "models" / "From Anna.safetensors", "b")
@@ -317,6 +326,7 @@ def test_a_model_put_there_by_hand_waits_for_its_description(project: Project, s
     assert project.problems() == ()
 
 
+@pytest.mark.usefixtures("rereading")
 def test_a_record_without_its_model_is_told_and_stays(project: Project, source: Path) -> None:
     added = project.add(source, record())
     added.path.unlink()
@@ -346,6 +356,7 @@ def test_a_record_without_its_model_is_told_and_stays(project: Project, source: 
         '{"name": "x", "status": "own", "createdUtc": "2025-01-01", "heldOut": [[0.5], [0.5], [0.5]]}',
     ],
 )
+@pytest.mark.usefixtures("rereading")
 def test_a_damaged_record_is_set_aside(project: Project, source: Path, text: str) -> None:
     added = project.add(source, record())
     path = added.path.with_suffix(".json")
@@ -360,6 +371,7 @@ def test_a_damaged_record_is_set_aside(project: Project, source: Path, text: str
         path.write_bytes(text.encode("latin-1"))
 
 
+@pytest.mark.usefixtures("rereading")
 def test_a_damaged_record_that_cannot_be_set_aside_is_told_once(
     project: Project, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,17 +423,22 @@ def test_a_folder_that_has_not_changed_is_not_read_again(
     assert project.versions() == (added,)
 
 
-def test_a_folder_that_has_just_changed_is_read_again(project: Project, source: Path) -> None:
+@pytest.mark.parametrize(("later", "seen"), [(0.5, "Hippocampus"), (1.5, "Amygdala")])
+def test_a_folder_that_has_just_changed_is_read_again_soon(
+    project: Project, source: Path, monkeypatch: pytest.MonkeyPatch, later: float, seen: str
+) -> None:
     added = project.add(source, record())
-    assert project.versions() == (added,)
     folder = added.path.parent
-    written = time.time_ns() + 10**10
-    os.utime(folder, ns=(written, written))
+    now = folder.stat().st_mtime_ns + disk.SETTLED_NANOSECONDS // 2
+    clock = [now]
+    monkeypatch.setattr(time, "time_ns", lambda: clock[0])
     assert project.versions() == (added,)
     path = added.path.with_suffix(".json")
+    stamp = folder.stat().st_mtime_ns
     path.write_text(path.read_text().replace("Hippocampus", "Amygdala"))
-    os.utime(folder, ns=(written, written))
-    assert project.version(added.id).name == "Amygdala"
+    os.utime(folder, ns=(stamp, stamp))
+    clock[0] = now + int(later * disk.SETTLED_NANOSECONDS)
+    assert project.version(added.id).name == seen
 
 
 def test_a_change_of_ours_counts_where_time_stamps_are_coarse(project: Project, source: Path) -> None:
@@ -435,6 +452,7 @@ def test_a_change_of_ours_counts_where_time_stamps_are_coarse(project: Project, 
     assert project.version(added.id).name == "Renamed"
 
 
+@pytest.mark.usefixtures("rereading")
 def test_a_record_that_cannot_be_read_now_is_tried_again(
     project: Project, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

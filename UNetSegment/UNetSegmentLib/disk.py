@@ -20,7 +20,7 @@ from unetseg.records import RecordError, dumps, from_json, loads
 STEP_BYTES = 2**20
 """Copied and hashed between two yields: a few milliseconds."""
 SETTLED_NANOSECONDS = 100_000_000
-"""A folder changed less than this ago can change again without another time stamp."""
+"""A folder changed less than this ago can change again without another time stamp: it is read again after this."""
 
 Content = TypeVar("Content")
 
@@ -127,28 +127,31 @@ def remove(paths: Iterable[Path], root: Path) -> None:
         with contextlib.suppress(OSError):  # not empty: something else is in it
             parent.rmdir()
     if failures:
-        path, error = failures[0]
+        path, failure = failures[0]
         with inWords(f"Files of the project must be removable, {len(failures)} could not be removed", path):
-            raise error
+            raise failure
 
 
 class FolderCache(Generic[Content]):
     """Remembers what was read from a folder until something is added to it, removed or replaced."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, Content]] = {}
+        self._known: dict[Path, tuple[int, int, Content]] = {}
 
     def read(self, folder: Path, reader: Callable[[Path], tuple[Content, bool]]) -> Content:
         """What ``reader`` makes of the folder, and whether that is complete and may be remembered.
 
         Raises ``OSError`` where there is no such folder.
         """
-        changed = folder.stat().st_mtime_ns
-        if folder in self._known and self._known[folder][0] == changed:
-            return self._known[folder][1]
+        now, changed = time.time_ns(), folder.stat().st_mtime_ns
+        if folder in self._known:
+            seen, readAt, content = self._known[folder]
+            settled = readAt - changed > SETTLED_NANOSECONDS
+            if seen == changed and (settled or 0 <= now - readAt < SETTLED_NANOSECONDS):
+                return content
         content, complete = reader(folder)
-        if complete and time.time_ns() - changed > SETTLED_NANOSECONDS:
-            self._known[folder] = (changed, content)
+        if complete:
+            self._known[folder] = (changed, now, content)
         return content
 
     def forget(self) -> None:
