@@ -39,7 +39,7 @@ class Radiologist:
 
     def ui(self, section: str):
         """The widgets of a section by their names."""
-        return self.widget.panel.sections[section]._ui
+        return self.widget.panel.uis[section]
 
     def labels(self) -> NDArray[np.uint8]:
         """What the segmentation holds now."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from unetseg.messages import Capabilities
+from unetseg.errors import UnetsegError
+from unetseg.messages import Capabilities, Describe, Failed, Reply
 
 from .install import installPyTorch, torchInstalled
+from .job_runner import WorkerFailedError, WorkerLostError
 from .workspace import Workspace
 
 
@@ -16,21 +18,22 @@ class Computation:
     def __init__(self, workspace: Workspace) -> None:
         self.status = ""
         self._workspace = workspace
+        self._request = ""
+        workspace.worker.replied.connect(self._onReply)
+        workspace.worker.ended.connect(self._onEnded)
         workspace.worker.unresponsive.connect(self._onUnresponsive)
         workspace.worker.responsive.connect(workspace.dismissNotice)
 
     def prepare(self) -> None:
         """Ask what can be computed, where there is hope of an answer and nobody has asked yet."""
         workspace = self._workspace
-        hope = bool(workspace.settings.pythonPath) or torchInstalled()
-        if hope and workspace.capabilities is None and workspace.jobs.status is None:
-            self._describe(_("Getting ready"))
+        if workspace.capabilities is None and (workspace.settings.pythonPath or torchInstalled()):
+            self._describe()
 
     def check(self) -> None:
         """Start the chosen Python anew and ask it what it can do."""
-        self.status = _("Checking …")
         self._workspace.worker.shutdown()
-        self._describe(_("Checking the Python"))
+        self._describe()
 
     def canInstall(self) -> bool:
         """Whether Slicer's own Python is chosen and PyTorch is missing there."""
@@ -63,16 +66,35 @@ class Computation:
             titles.append((device.name, title))
         return tuple(titles)
 
-    def _describe(self, stage: str) -> None:
-        self._workspace.startJob("check", stage, self._workspace.describe(), self._onChecked, self._onFailed)
+    def _describe(self) -> None:
+        """Ask beside the work on its way, which needs not wait for the answer."""
+        self.status = _("Checking …")
+        self._request = self._workspace.requestId()
+        self._workspace.worker.send(Describe(self._request))
+        self._workspace.changed.emit()
+
+    def _onReply(self, reply: Reply) -> None:
+        if reply.request != self._request:
+            return
+        if isinstance(reply, Capabilities):
+            self._onChecked(reply)
+        elif isinstance(reply, Failed):
+            self._onFailed(WorkerFailedError(reply))
+
+    def _onEnded(self, error: UnetsegError, details: str) -> None:
+        if self._request:
+            self._onFailed(WorkerLostError(error, details))
 
     def _onChecked(self, reply: Capabilities) -> None:
+        self._request = ""
+        self._workspace.capabilities = reply
         devices = ", ".join(title for _name, title in self.deviceChoices()[1:])
         version = reply.versions.get("torch", "?")
         self.status = _("Ready: PyTorch {version} on {devices}").format(version=version, devices=devices)
         self._workspace.changed.emit()
 
     def _onFailed(self, error: Exception) -> None:
+        self._request = ""
         self.status = _("This Python cannot be used for computation")
         self._workspace.report(error, (("settings", _("Open settings")), ("install", _("Install PyTorch"))))
 

@@ -20,7 +20,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-import unetseg
+from unetseg import messages
 from unetseg.errors import DeviceError, InternalError, UnetsegError
 
 from .job import LaunchCommand, WorkerError
@@ -35,7 +35,7 @@ Ask = Callable[[str, tuple[tuple[str, str], ...], str], str]
 
 def trainerFolder() -> Path:
     """The folder that holds the package ``unetseg``, in the source tree as in an installed extension."""
-    return Path(unetseg.__path__[0]).resolve().parent
+    return Path(messages.__file__).resolve().parents[1]
 
 
 def launchCommand(pythonPath: str) -> LaunchCommand:

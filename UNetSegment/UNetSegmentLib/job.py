@@ -77,6 +77,7 @@ class WorkerProcess:
         self.unresponsive, self.responsive = Signal(), Signal()
         self._command, self._idleSeconds, self._clock = command, idleMinutes * 60, clock
         self._run: _Run | None = None
+        self._ending: set[_Run] = set()
         self._waiting: set[str] = set()
         self._lastTick = self._quiet = 0.0
         self._reportedUnresponsive = False
@@ -105,14 +106,16 @@ class WorkerProcess:
         """Ask the process to end, and see to it that it does; requests that wait are forgotten."""
         run = self._forget()
         if run is not None:
+            self._ending.add(run)
             run.write(encode(Shutdown("shutdown")).encode())
             run.end()
 
     def close(self) -> None:
         """End the process before returning: within seconds, by force if need be."""
         run = self._forget()
-        if run is not None:
-            run.close()
+        for ending in [*self._ending, *([run] if run is not None else [])]:
+            ending.close()
+        self._ending.clear()
 
     def kill(self) -> None:
         """End the process and all that it has started at once. A request that waits is answered by ``ended``."""
@@ -170,13 +173,20 @@ class WorkerProcess:
         )
 
     def _onEnded(self, run: _Run, error: WorkerError) -> None:
+        self._ending.discard(run)
         if run is self._run:
-            self._fail(error)
+            self._tell(error)
 
     def _fail(self, error: WorkerError) -> None:
-        waiting = bool(self._waiting)
-        run = self._forget()
+        """Give up on a process that goes on but is of no use."""
+        run = self._run
+        self._ending.add(run)
         run.kill()
+        self._tell(error)
+
+    def _tell(self, error: WorkerError) -> None:
+        waiting = bool(self._waiting)
+        self._forget()
         if waiting:
             self.ended.emit(error, self.log())
 
@@ -194,9 +204,7 @@ class WorkerProcess:
 
 
 class _Run:
-    """One process from its start to its end; keeps itself alive until then."""
-
-    _alive: set[_Run] = set()  # noqa: RUF012  (shared on purpose: an ending process has no other owner)
+    """One process from its start to its end, which is told by ``onEnded``."""
 
     def __init__(
         self,
@@ -222,7 +230,6 @@ class _Run:
         self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
         self._process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
         self._program = command.program
-        _Run._alive.add(self)
         self._process.start(command.program, list(command.arguments))
 
     def write(self, data: bytes) -> None:
@@ -313,7 +320,6 @@ class _Run:
     def _close(self) -> None:
         self._endTimer.stop()
         self._process.deleteLater()
-        _Run._alive.discard(self)
 
 
 def _bytes(data: Any) -> bytes:

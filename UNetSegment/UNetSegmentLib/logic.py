@@ -389,10 +389,13 @@ class SegmentationLogic(VTKObservationMixin):
         self._onParameters()
 
     def enter(self) -> None:
-        """The panel was opened: ask what the computation can do, and tell of a training that was interrupted."""
+        """The panel was opened: look what can be computed, and what has happened in the project meanwhile."""
         self.project.cleanJobs()
         self._computation.prepare()
+        self._versions.takeIn()
         self._retraining.offerResume()
+        for problem in self.project.problems():
+            self._workspace.say("warning", problem)
 
     def closeScene(self) -> None:
         """The scene is being closed: a training saves what it has; the rest ends, and nothing is left behind."""

@@ -79,9 +79,12 @@ class VersionActions:
         steps = self._imported([Path(path)])
         self._workspace.startJob("import", _("Looking into the model file"), steps, self._onImported)
 
-    def describeAll(self) -> Steps:
-        """Steps of a job: take in the model files that somebody has put into the project's folder by hand."""
-        return self._imported(list(self._workspace.project.undescribed()))
+    def takeIn(self) -> None:
+        """Take in the model files that somebody has put into the project's folder by hand."""
+        paths = list(self._workspace.project.undescribed())
+        if paths and self._workspace.jobs.status is None:
+            stage = _("Looking into the model files")
+            self._workspace.startJob("import", stage, self._imported(paths), self._onImported)
 
     def delete(self, versionId: str) -> None:
         """Delete a version's model file.
