@@ -128,3 +128,18 @@ def test_a_failure_of_the_receiver_goes_to_the_same_handler(tasks):
     tasks.run("count", counting([], 1, "this"), receive, errors.append)
     tasks.drain()
     assert [str(error) for error in errors] == ["cannot use this"]
+
+
+def test_tasks_take_turns_so_that_a_long_one_keeps_no_other_waiting(tasks):
+    order = []
+
+    def noting(name, count):
+        for _ in range(count):
+            order.append(name)
+            yield
+
+    tasks.run("long", noting("long", 100))
+    tasks.run("short", noting("short", 2))
+    untilIdle(tasks, "short")
+    assert order.index("short") == 1
+    assert order[:4].count("short") == 2

@@ -19,6 +19,7 @@ class Computation:
         self.status = ""
         self._workspace = workspace
         self._request = ""
+        self._installed = torchInstalled()
         workspace.worker.replied.connect(self._onReply)
         workspace.worker.ended.connect(self._onEnded)
         workspace.worker.unresponsive.connect(self._onUnresponsive)
@@ -27,7 +28,8 @@ class Computation:
     def prepare(self) -> None:
         """Ask what can be computed, where there is hope of an answer and nobody has asked yet."""
         workspace = self._workspace
-        if workspace.capabilities is None and (workspace.settings.pythonPath or torchInstalled()):
+        self._installed = torchInstalled()
+        if workspace.capabilities is None and (workspace.settings.pythonPath or self._installed):
             self._describe()
 
     def check(self) -> None:
@@ -37,7 +39,7 @@ class Computation:
 
     def canInstall(self) -> bool:
         """Whether Slicer's own Python is chosen and PyTorch is missing there."""
-        return not self._workspace.settings.pythonPath and not torchInstalled()
+        return not self._workspace.settings.pythonPath and not self._installed
 
     def install(self) -> None:
         """Install what the computation needs, after asking.
@@ -46,6 +48,7 @@ class Computation:
             UnetsegError: the user declined, or it failed.
         """
         installPyTorch(self._workspace.ask)
+        self._installed = torchInstalled()
         self.check()
 
     def setPython(self, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Generator
 from typing import Any
 
 import qt
@@ -35,7 +36,7 @@ _EDIT_EVENTS = (
     "SegmentAdded",
     "SegmentRemoved",
 )
-_SCAN, _EXPORT, _BASELINE = "scan", "export", "baseline"
+_SCAN, _SAVE, _BASELINE = "scan", "save", "baseline"
 _CASE = "case"
 """Parameter of the record node: id of the case in the project."""
 
@@ -97,10 +98,8 @@ class Correcting(VTKObservationMixin):
         self.removeObservers()
         removeRecord(None)
         self._settle.stop()
-        for key in (_SCAN, _EXPORT):
-            self._workspace.tasks.cancel(key)
-        if self._workspace.tasks.busy(_BASELINE):
-            self._workspace.tasks.drain(_BASELINE)
+        self._workspace.tasks.cancel(_SCAN)
+        self._record()
         self._volume = self._segmentation = self.corrections = self.changes = self.suggestion = None
         self.rows, self.caseId = (), ""
         self._undoable.clear()
@@ -185,18 +184,21 @@ class Correcting(VTKObservationMixin):
         return self.changes.editedVoxels
 
     def save(self) -> None:
-        """Into the scene and into the project's folder."""
-        workspace = self._workspace
-        saveRecord(self._segmentation, self._volume, self.corrections)
-        recordNode(self._segmentation).SetParameter(_CASE, self.caseId)
-        tagSegments(self._segmentation, self.corrections)
-        workspace.project.saveCase(
-            self.caseId, self._volume.GetName(), self.corrections.slices, self.corrections.shape, workspace.labels()
-        )
-        if self.corrections.slices:
-            volumes = workspace.volumes()
-            export = self.images.steps(workspace.project, self.caseId, volumes)
-            workspace.tasks.run(_EXPORT, export, onError=workspace.report)
+        """Into the scene and into the project's folder, in the next idle moments."""
+        self._workspace.tasks.run(_SAVE, self._saved(), onError=self._workspace.report)
+
+    def _saved(self) -> Generator[None, None, None]:
+        workspace, corrections = self._workspace, self.corrections
+        if slicer.mrmlScene.IsNodePresent(self._segmentation):
+            saveRecord(self._segmentation, self._volume, corrections)
+            recordNode(self._segmentation).SetParameter(_CASE, self.caseId)
+            yield
+            tagSegments(self._segmentation, corrections)
+            yield
+        name, labels = self._volume.GetName(), workspace.labels()
+        workspace.project.saveCase(self.caseId, name, corrections.slices, corrections.shape, labels)
+        if corrections.slices:
+            yield from self.images.steps(workspace.project, self.caseId, workspace.volumes())
 
     def _load(self) -> None:
         """The record of the scene, else what the segments' tags tell, else nothing confirmed yet."""
@@ -237,7 +239,12 @@ class Correcting(VTKObservationMixin):
         self._workspace.tasks.run(_BASELINE, steps, onError=self._workspace.report)
 
     def _onSceneSave(self, caller: Any, event: str) -> None:
-        self._workspace.tasks.drain(_BASELINE)
+        self._record()
+
+    def _record(self) -> None:
+        """Finish what is on its way into the scene and the project."""
+        for key in (_SAVE, _BASELINE):
+            self._workspace.tasks.drain(key)
 
     def _onEdited(self, caller: Any, event: str) -> None:
         self.effort.touch()

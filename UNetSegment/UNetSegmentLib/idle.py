@@ -25,7 +25,7 @@ class _Task:
 
 
 class IdleTasks:
-    """Runs generators a few milliseconds at a time, the oldest first."""
+    """Runs generators a few milliseconds at a time, taking turns."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, _Task] = {}
@@ -73,7 +73,9 @@ class IdleTasks:
     def _turn(self) -> None:
         end = time.perf_counter() + SECONDS_PER_TURN
         while self._tasks and time.perf_counter() < end:
-            self._step(next(iter(self._tasks)))
+            key = next(iter(self._tasks))
+            self._tasks[key] = self._tasks.pop(key)  # behind the others
+            self._step(key)
         if not self._tasks:
             self._timer.stop()
 

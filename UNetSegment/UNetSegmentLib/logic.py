@@ -56,6 +56,8 @@ class SegmentationLogic(VTKObservationMixin):
         self.sectionRequested = workspace.sectionRequested
         self.curveChanged = self._retraining.curveChanged
         self.report = workspace.report
+        # Asked many times a second; another answer needs a view that has moved, or other choices.
+        self._viewReasons: dict[str, str] = {}
         self._viewTimer = qt.QTimer()
         self._viewTimer.setSingleShot(True)
         self._viewTimer.setInterval(100)
@@ -196,7 +198,9 @@ class SegmentationLogic(VTKObservationMixin):
         return self._busy() or self._segmenting.whyNot()
 
     def whyNotConfirm(self, viewName: str) -> str:
-        return self._correcting.whyNotConfirm(viewName)
+        if viewName not in self._viewReasons:
+            self._viewReasons[viewName] = self._correcting.whyNotConfirm(viewName)
+        return self._viewReasons[viewName]
 
     def whyNotNextSlice(self) -> str:
         if self.corrections is None:
@@ -426,6 +430,7 @@ class SegmentationLogic(VTKObservationMixin):
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
         self._correcting.bind()
+        self._viewReasons.clear()
         parameters = self.parameters
         if parameters is not None:
             self._segmenting.refreshUncertainty()
@@ -435,4 +440,5 @@ class SegmentationLogic(VTKObservationMixin):
         self.changed.emit()
 
     def _onViewMoved(self, caller: Any, event: Any) -> None:
+        self._viewReasons.clear()
         self._viewTimer.start()
