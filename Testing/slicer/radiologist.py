@@ -63,7 +63,12 @@ class Radiologist:
         self.press("segment", "applyButton")
 
     def correct(self, axis: int, index: int) -> None:
-        """Paint one slice as the truth has it, one stroke a structure, and confirm it."""
+        """Paint one slice as the truth has it, and confirm it."""
+        self.paint(axis, index)
+        self.confirm(axis, index)
+
+    def paint(self, axis: int, index: int) -> None:
+        """Make one slice what the truth says, one stroke a structure, and leave it at that."""
         plane = [slice(None)] * 3
         plane[axis] = index
         on_slice = np.zeros(self.truth.shape, bool)
@@ -79,7 +84,6 @@ class Radiologist:
             if wrong.any():
                 self.editor.paintArray(wrong, "Remove")
         self.settle()
-        self.confirm(axis, index)
 
     def confirm(self, axis: int, index: int) -> None:
         """Press “This slice is right” of the view that shows the slice."""
