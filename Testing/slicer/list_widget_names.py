@@ -20,15 +20,10 @@ from typing import Any
 RELEASES = ("v5.10.0", "v5.12.3", "HEAD")
 CLASSES = (
     "ctkCollapsibleButton",
-    "ctkComboBox",
     "ctkDirectoryButton",
-    "ctkDoubleSpinBox",
-    "ctkMessageBox",
     "ctkPathLineEdit",
-    "ctkSliderWidget",
     "qMRMLNodeComboBox",
     "qMRMLPlotView",
-    "qMRMLPlotWidget",
     "qMRMLSegmentEditorWidget",
     "qMRMLSegmentsTableView",
     "qMRMLWidget",

@@ -11,8 +11,8 @@ from file_io import CoreIOManager
 from layout import LayoutManager
 from PySide6.QtCore import Property, Signal
 
-LIGHT, DARK = ("#f0f0f0", "#ffffff", "#000000"), ("#353535", "#232323", "#f0f0f0")
-"""Background, background of inputs, text."""
+LIGHT, DARK = ("#f0f0f0", "#ffffff", "#000000", "#808080"), ("#353535", "#232323", "#f0f0f0", "#808080")
+"""Background, background of inputs, text, text that is greyed out."""
 
 
 class qSlicerModuleManager(qt.QObject):
@@ -34,6 +34,7 @@ class qSlicerApplication(qt.QApplication):
 
     startupCompleted = Signal()
     temporaryPath = Property(str, lambda self: qt.QDir.tempPath())
+    majorVersion, minorVersion = Property(int, lambda self: 5), Property(int, lambda self: 13)
 
     def __init__(self) -> None:
         super().__init__(["Slicer"])
@@ -47,14 +48,15 @@ class qSlicerApplication(qt.QApplication):
         self._layoutManager = LayoutManager(self._logic, self._scene)
         self._extensionsManagerModel = ExtensionsManagerModel()
 
-    def useColors(self, colors: tuple[str, str, str]) -> None:
+    def useColors(self, colors: tuple[str, str, str, str]) -> None:
         """``LIGHT`` or ``DARK``, as the user chooses in Slicer's settings."""
-        window, base, text = (qt.QColor(color) for color in colors)
+        window, base, text, grey = (qt.QColor(color) for color in colors)
         palette = qt.QPalette(window)
         palette.setColor(qt.QPalette.Base, base)
         for role in (qt.QPalette.WindowText, qt.QPalette.Text, qt.QPalette.ButtonText):
             palette.setColor(qt.QPalette.Active, role, text)
             palette.setColor(qt.QPalette.Inactive, role, text)
+            palette.setColor(qt.QPalette.Disabled, role, grey)
         self.setPalette(palette)
 
     def mrmlScene(self) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pqt  # noqa: F401  (makes qt)
 import qt
 from PySide6.QtCore import Property, Signal
-from standin import forwarded, standin, stored
+from standin import standin, stored
 
 HEADER_HEIGHT = 26
 
@@ -87,50 +87,6 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         painter.end()
 
 
-class _Number(qt.QWidget):
-    """A number in a spin box, with or without a slider beside it."""
-
-    valueChanged, decimalsChanged = Signal(float), Signal(int)
-    value, minimum, maximum = (forwarded(name, float, "_spin") for name in ("value", "minimum", "maximum"))
-    singleStep, decimals = forwarded("singleStep", float, "_spin"), forwarded("decimals", int, "_spin")
-    prefix, suffix = forwarded("prefix", str, "_spin"), forwarded("suffix", str, "_spin")
-    _hasSlider = False
-    _STEPS = 1000
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        row = qt.QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        self._slider, self._spin = qt.QSlider(qt.Qt.Horizontal), qt.QDoubleSpinBox()
-        self._slider.setRange(0, self._STEPS)
-        self._slider.setVisible(self._hasSlider)
-        row.addWidget(self._slider)
-        row.addWidget(self._spin)
-        self._spin.connect("valueChanged(double)", self._show)
-        self._slider.connect("sliderMoved(int)", self._slide)
-
-    def _show(self, value: float) -> None:
-        span = self._spin.maximum - self._spin.minimum
-        self._slider.setValue(round((value - self._spin.minimum) / span * self._STEPS) if span else 0)
-        self.valueChanged.emit(value)
-
-    def _slide(self, position: int) -> None:
-        span = self._spin.maximum - self._spin.minimum
-        self._spin.setValue(self._spin.minimum + position / self._STEPS * span)
-
-
-@standin
-class ctkDoubleSpinBox(_Number):
-    pass
-
-
-@standin
-class ctkSliderWidget(_Number):
-    pageStep, tracking = stored("pageStep", float, 1.0), stored("tracking", bool, True)
-    spinBoxVisible = Property(bool, lambda self: not self._spin.isHidden(), lambda self, on: self._spin.setVisible(on))
-    _hasSlider = True
-
-
 @standin
 class ctkPathLineEdit(qt.QWidget):
     """A path with its history; the browse button opens nothing here."""
@@ -189,22 +145,3 @@ class ctkDirectoryButton(qt.QWidget):
             self._directory = path
             self._button.setText(path)
             self.directoryChanged.emit(path)
-
-
-@standin
-class ctkComboBox(qt.QComboBox):
-    defaultText = Property(str, lambda self: self.placeholderText, lambda self, text: self.setPlaceholderText(text))
-    currentUserDataAsString = Property(
-        str,
-        lambda self: str(self.currentData or ""),
-        lambda self, data: self.setCurrentIndex(self.findData(data)),
-    )
-
-
-@standin
-class ctkMessageBox(qt.QMessageBox):
-    dontShowAgain, dontShowAgainVisible = (
-        stored("dontShowAgain", bool, False),
-        stored("dontShowAgainVisible", bool, True),
-    )
-    dontShowAgainSettingsKey = stored("dontShowAgainSettingsKey", str, "")

@@ -7,20 +7,11 @@ from typing import Any
 
 import slicer
 
-CLASSES = {
-    "SegmentationFile": "vtkMRMLSegmentationNode",
-    "TableFile": "vtkMRMLTableNode",
-    "TextFile": "vtkMRMLTextNode",
-    "TransformFile": "vtkMRMLTransformNode",
-    "MarkupsFile": "vtkMRMLMarkupsNode",
-    "ModelFile": "vtkMRMLModelNode",
-    "VolumeFile": "vtkMRMLVolumeNode",
-}
 LABELMAP, SINGLE_FILE = 1, 4
 
 
 class CoreIOManager:
-    """The part of ``slicer.app.coreIOManager()`` that ``slicer.util`` calls."""
+    """The part of ``slicer.app.coreIOManager()`` that ``slicer.util`` calls; it loads volumes and segmentations."""
 
     def fileType(self, path: str) -> str:
         """By the ending only."""
@@ -36,10 +27,8 @@ class CoreIOManager:
         if fileType == "VolumeFile":
             options = LABELMAP * bool(properties.get("labelmap")) + SINGLE_FILE * bool(properties.get("singleFile"))
             node = slicer.modules.volumes.logic().AddArchetypeVolume(path, name, options)
-        elif fileType == "SegmentationFile":
-            node = slicer.modules.segmentations.logic().LoadSegmentationFromFile(path, True, name)
         else:
-            node = _read(CLASSES[fileType], path, name)
+            node = slicer.modules.segmentations.logic().LoadSegmentationFromFile(path, True, name)
         if node is not None and loaded is not None:
             loaded.AddItem(node)
         return node is not None
@@ -69,7 +58,8 @@ class CoreIOManager:
         return all(_export(node, path) for node, path in zip(nodes, paths, strict=True))
 
     def fileWriterFileType(self, node: Any) -> str:
-        return next((fileType for fileType, cls in CLASSES.items() if node.IsA(cls)), "NoFile")
+        """``saveNodes`` needs no more: every node knows its own storage node."""
+        return "NodeFile"
 
     def fileWriterExtensions(self, node: Any) -> list[str]:
         storage = node.CreateDefaultStorageNode()
@@ -89,16 +79,6 @@ def _loadScene(path: str, clear: bool) -> bool:
         return scene.ReadFromMRB(path, clear)
     scene.SetURL(path)
     return bool(scene.Connect() if clear else scene.Import())
-
-
-def _read(className: str, path: str, name: str) -> Any:
-    """A new node with the content of the file; None, and no node, if it cannot be read."""
-    node = slicer.mrmlScene.AddNewNodeByClass(className, name)
-    node.AddDefaultStorageNode(path)
-    if node.GetStorageNode().ReadData(node):
-        return node
-    slicer.mrmlScene.RemoveNode(node)
-    return None
 
 
 def _export(node: Any, path: str) -> bool:

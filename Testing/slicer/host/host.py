@@ -63,7 +63,7 @@ def start() -> Any:
         sys.modules[f"slicer.{name}"] = getattr(slicer, name)
     for name, className in LOGICS.items():
         _addLogic(name, getattr(slicer, className)())
-    for name in ("mrml_widgets", "segments_table", "segment_editor", "plot_widget"):
+    for name in ("mrml_widgets", "segments_table", "segment_editor", "plot_view"):
         module = importlib.import_module(name)
         vars(slicer).update({key: value for key, value in vars(module).items() if key.startswith("qMRML")})
     sys.modules["SampleData"] = _sampleData()

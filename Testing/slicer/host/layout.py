@@ -101,6 +101,7 @@ class LayoutManager:
     def grab(self, width: int = 800, height: int = 800) -> Any:
         """The four views with their coloured bars, as a QImage."""
         picture = qt.QImage(width, height, qt.QImage.Format_RGB32)
+        picture.fill(qt.QColor("black"))
         painter = qt.QPainter(picture)
         size = width // 2 - 2, height // 2 - BAR_HEIGHT - 2
         for index, (name, color) in enumerate(COLORS.items()):

@@ -117,7 +117,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def updateEffectList(self) -> None:
         while self._grid.count():
-            self._grid.takeAt(0).widget().deleteLater()
+            self._grid.takeAt(0).widget().delete()
         self._buttons = {}
         for index, name in enumerate(["", *self._shownEffects()]):
             button = qt.QToolButton()

@@ -6,6 +6,7 @@ from typing import Any
 
 import qt
 import slicer
+import vtk
 from mrml_widgets import qMRMLWidget
 from PySide6.QtCore import Signal
 from standin import Observers, standin, stored
@@ -34,11 +35,11 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         self._node = None
         self._observers = Observers()
         self._table = qt.QTableWidget(0, 3)
-        self._table.setHorizontalHeaderLabels(["👁", "", "Name"])
+        self._table.setHorizontalHeaderLabels(["●", "", "Name"])
         self._table.verticalHeader().hide()
         self._table.horizontalHeader().setStretchLastSection(True)
-        self._table.setColumnWidth(0, 28)
-        self._table.setColumnWidth(1, 28)
+        self._table.setColumnWidth(VISIBILITY, 28)
+        self._table.setColumnWidth(COLOR, 28)
         self._table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self._table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
         self._table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
@@ -66,15 +67,19 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     def setSelectedSegmentIDs(self, segmentIDs: list[str]) -> None:
         if list(segmentIDs) == self.selectedSegmentIDs():
             return
+        blocked = self._table.blockSignals(True)
         self._table.clearSelection()
         for segmentID in segmentIDs:
             self._table.selectRow(self.rowForSegmentID(segmentID))
+        self._table.blockSignals(blocked)
+        if not blocked:
+            self._announce()
 
     def clearSelection(self) -> None:
         self._table.clearSelection()
 
     def segmentIDForRow(self, row: int) -> str:
-        return self._table.item(row, 2).data(qt.Qt.UserRole)
+        return self._table.item(row, NAME).data(qt.Qt.UserRole)
 
     def rowForSegmentID(self, segmentID: str) -> int:
         return self._segmentIDs().index(segmentID)
@@ -90,22 +95,23 @@ class qMRMLSegmentsTableView(qMRMLWidget):
 
     def _layOut(self) -> None:
         self._table.horizontalHeader().setVisible(self.headerVisible)
-        self._table.setColumnHidden(0, not self.visibilityColumnVisible)
-        self._table.setColumnHidden(1, not self.colorColumnVisible)
+        self._table.setColumnHidden(VISIBILITY, not self.visibilityColumnVisible)
+        self._table.setColumnHidden(COLOR, not self.colorColumnVisible)
 
     def _fill(self) -> None:
-        selected = self.selectedSegmentIDs()
+        selected, segmentIDs = self.selectedSegmentIDs(), self._segmentIDs()
+        shown = vtk.vtkStringArray()
+        if self._node and self._node.GetDisplayNode():
+            self._node.GetDisplayNode().GetVisibleSegmentIDs(shown)
         blocked = self._table.blockSignals(True)
-        segmentIDs = self._segmentIDs()
         self._table.setRowCount(len(segmentIDs))
-        display = self._node.GetDisplayNode() if self._node else None
         for row, segmentID in enumerate(segmentIDs):
             segment = self._node.GetSegmentation().GetSegment(segmentID)
-            seen = display is None or display.GetSegmentVisibility(segmentID)
+            mark = qt.QTableWidgetItem("●" if shown.LookupValue(segmentID) >= 0 else "○")
             color, name = qt.QTableWidgetItem(), qt.QTableWidgetItem(segment.GetName())
             color.setBackground(qt.QColor.fromRgbF(*segment.GetColor()))
             name.setData(qt.Qt.UserRole, segmentID)
-            for column, item in enumerate((qt.QTableWidgetItem("👁" if seen else ""), color, name)):
+            for column, item in ((VISIBILITY, mark), (COLOR, color), (NAME, name)):
                 self._table.setItem(row, column, item)
         self.setSelectedSegmentIDs([segmentID for segmentID in selected if segmentID in segmentIDs])
         self._table.blockSignals(blocked)

@@ -33,18 +33,6 @@ def stored(name: str, type_: Any, default: Any, changed: str = "") -> Property:
     return Property(type_, read, write)
 
 
-def forwarded(name: str, type_: Any, widget: str) -> Property:
-    """A Qt property that is the one of the same name of an inner widget."""
-
-    def read(self: Any) -> Any:
-        return getattr(getattr(self, widget), name)
-
-    def write(self: Any, value: Any) -> None:
-        setattr(getattr(self, widget), name, value)
-
-    return Property(type_, read, write)
-
-
 def _setter(name: str) -> Callable[[Any, Any], None]:
     return lambda self, value: setattr(self, name, value)
 

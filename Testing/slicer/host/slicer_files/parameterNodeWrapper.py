@@ -17,7 +17,6 @@ import vtk
 SIGNALS = {
     "QCheckBox": ("checked", "toggled(bool)"),
     "QDoubleSpinBox": ("value", "valueChanged(double)"),
-    "QSpinBox": ("value", "valueChanged(int)"),
     "QLineEdit": ("text", "textChanged(QString)"),
     "qMRMLNodeComboBox": ("", "currentNodeChanged(vtkMRMLNode*)"),
 }
@@ -31,15 +30,6 @@ class WithinRange:
     def validate(self, value: Any) -> None:
         if not self.minimum <= value <= self.maximum:
             raise ValueError(f"value must be within {self.minimum} and {self.maximum}, is {value}")
-
-
-class Choice:
-    def __init__(self, choices: list[Any]) -> None:
-        self.choices = choices
-
-    def validate(self, value: Any) -> None:
-        if value not in self.choices:
-            raise ValueError(f"value must be one of {self.choices}, is {value!r}")
 
 
 class _Parameter:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import qt
 import slicer
-from mrml_widgets import qMRMLWidget
 from standin import standin
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -58,8 +57,8 @@ def curves(chart: Any) -> list[Curve]:
         over = table.GetColumnByName(series.GetXColumnName() or "")
         x = vtk_to_numpy(over).astype(float) if over else np.arange(len(y), dtype=float)
         if np.isfinite(y).any():
-            dashed = series.GetLineStyle() not in (series.LineStyleSolid, series.LineStyleUnknown)
-            markers = series.GetMarkerStyle() not in (series.MarkerStyleNone, series.MarkerStyleUnknown)
+            dashed = series.GetLineStyle() != series.LineStyleSolid
+            markers = series.GetMarkerStyle() != series.MarkerStyleNone
             name, color, width = series.GetName(), series.GetColor(), series.GetLineWidth()
             found.append(Curve(name, x, y, color, width, dashed, markers))
     return found
@@ -171,24 +170,3 @@ def _paintLegend(painter: Any, axes: Axes, shown: list[Curve]) -> None:
         painter.drawLine(qt.QPointF(box.left() + 4, middle), qt.QPointF(box.left() + 24, middle))
         painter.setPen(qt.QColor("black"))
         painter.drawText(qt.QPointF(box.left() + 29, middle + metrics.ascent() / 2 - 1), curve.name)
-
-
-@standin
-class qMRMLPlotWidget(qMRMLWidget):
-    """The plot view with its controller bar, which is missing here."""
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self._view = qMRMLPlotView()
-        column = qt.QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._view)
-
-    def plotView(self) -> Any:
-        return self._view
-
-    def setMRMLPlotViewNode(self, node: Any) -> None:
-        self._view.setMRMLPlotViewNode(node)
-
-    def mrmlPlotViewNode(self) -> Any:
-        return self._view._node
