@@ -11,6 +11,11 @@
 BIN = .venv/bin
 READY = .venv/ready
 
+# What Qt and VTK load from a Linux system when they draw without a screen.
+LIBRARIES = libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 libx11-6
+CAN_DRAW = import sys, ctypes, PySide6.QtWidgets; \
+	sys.platform != "linux" or [ctypes.CDLL(name) for name in ("libEGL.so.1", "libGL.so.1", "libX11.so.6")]
+
 .PHONY: demo test lint slicer bench setup clean
 
 demo: $(READY)
@@ -65,8 +70,14 @@ $(READY): trainer/pyproject.toml constraints.txt
 	fi; \
 	echo "Setting up .venv with $$("$$python" --version); the first time takes some minutes" && \
 	"$$python" -m venv --clear .venv && \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e 'trainer[dev]' && \
-	touch $@
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e 'trainer[dev]'
+	@$(BIN)/python -c '$(CAN_DRAW)' 2> /dev/null || \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && echo 'Installing system libraries for drawing' && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(LIBRARIES) \
+		> /dev/null; } || \
+	echo 'System libraries for drawing are missing, so that tests and pictures of the Slicer module are left out.' \
+		'Debian, Ubuntu: apt install $(LIBRARIES)' >&2
+	@touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo trainer/*.egg-info

@@ -17,9 +17,6 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 MODULE_FOLDER = REPOSITORY / "UNetSegment"
-APT_PACKAGES = (
-    "libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 libx11-6"
-)
 
 for _folder in (REPOSITORY / "trainer", MODULE_FOLDER, HERE, HERE / "host"):
     if str(_folder) not in sys.path:
@@ -33,9 +30,9 @@ def _reason_to_skip() -> str:
         import PySide6.QtGui  # noqa: F401  (links libEGL and libGL)
         import slicer  # noqa: F401  (of slicer-core)
     except ModuleNotFoundError as error:
-        return f"the tests of the Slicer module need slicer-core and PySide6-Essentials: no module {error.name}"
+        return f"slicer-core and PySide6-Essentials are needed, which make setup installs: no module {error.name}"
     except ImportError as error:
-        return f"a system library is missing ({error}); on Debian and Ubuntu: apt install {APT_PACKAGES}"
+        return f"a system library is missing, which make setup installs or names: {error}"
     import host
 
     host.start()
