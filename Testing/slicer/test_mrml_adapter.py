@@ -176,6 +176,21 @@ def test_region_turned_against_the_volume_gives_the_box_around_it():
     assert regionBox(region, volume) == ((6, 5, 5), (15, 16, 16))
 
 
+def test_region_over_a_bent_volume_holds_every_voxel_that_lies_in_it():
+    volume = addVolume(np.zeros((12, 16, 20), np.int16))
+    volume.SetAndObserveTransformNodeID(addBend(volume, amount_mm=4).GetID())
+    indices = np.argwhere(np.ones((12, 16, 20), bool)).astype(float)
+    positions = indexToWorld(volume, indices)
+    centre, size = np.array((26.0, -20.0, 45.0)), np.array((19.0, 17.0, 36.0))
+    inside = indices[(np.abs(positions - centre) < size / 2).all(axis=1)].astype(int)
+    start, stop = regionBox(addRegion(tuple(centre), tuple(size)), volume)
+    assert (inside.min(axis=0) >= start).all()
+    assert (inside.max(axis=0) < stop).all()
+    # The box around bent faces is not much larger than what lies in them.
+    assert (np.abs(inside.min(axis=0) - start) <= 1).all()
+    assert (np.abs(inside.max(axis=0) + 1 - stop) <= 1).all()
+
+
 @pytest.mark.parametrize("directions", SIGNED_PERMUTATIONS[::7], ids=str)
 @pytest.mark.parametrize("transform", [None, addLinearTransform, addBend])
 def test_fitted_region_covers_the_volume(directions, transform):

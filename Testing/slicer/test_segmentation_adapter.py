@@ -79,6 +79,7 @@ def test_created_node_lies_with_its_volume():
     segmentation = createSegmentation(node, LABELS, "Result")
     hierarchy.CreateItem(hierarchy.GetSceneItemID(), segmentation)
     prepareSegmentation(segmentation, node, LABELS)
+    assert segmentation.GetDisplayNode() is not None
     assert segmentation.GetTransformNodeID() == node.GetTransformNodeID()
     role = segmentation.GetReferenceImageGeometryReferenceRole()
     assert segmentation.GetNodeReferenceID(role) == node.GetID()
@@ -292,6 +293,7 @@ def test_foreign_segment_in_the_same_layer_is_not_written():
     segmentation = createSegmentation(node, LABELS, "Result")
     writeLabels(segmentation, node, LABELS, both)
     only = LABELS[:2]
+    assert np.array_equal(LabelReader(segmentation, node, only).all(), both == 1)
     cleared = np.zeros(SHAPE, np.uint8)
     writeLabels(segmentation, node, only, cleared)
     assert np.array_equal(foreign(segmentation, node, "UNetSegment_3"), both == 3)
@@ -349,7 +351,6 @@ def test_surface_is_dropped_on_writing_and_made_on_request():
     assert not hasSurface()
     setShow3D(segmentation, True)
     assert hasSurface()
-    assert segmentation.GetDisplayNode().GetDisplayRepresentationName3D() == name
     writeLabels(segmentation, node, LABELS, array)
     assert not hasSurface()
     setShow3D(segmentation, True)
@@ -392,6 +393,7 @@ def test_cropped_layers_are_read_in_place():
     assert np.array_equal(reader.all(), array)
     assert np.array_equal(reader.slice(2, 8), array[:, :, 8])
     assert not reader.slab(4, 6).any()
+    assert reader._layers._resampled is None
 
 
 def test_layer_that_reaches_out_of_the_volume_is_cut_off():

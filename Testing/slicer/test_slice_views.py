@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
+import vtk
 from nodes import (
     OBLIQUE,
     addBend,
@@ -14,8 +15,10 @@ from nodes import (
     sliceNode,
     sliceToRas,
 )
+from vtk.util.numpy_support import numpy_to_vtk
 
 from unetseg.errors import ImageError
+from UNetSegmentLib.mrml_adapter import indexToWorld, worldToIndex
 from UNetSegmentLib.slice_views import (
     VIEWS,
     alignViews,
@@ -106,11 +109,40 @@ def test_tilt_counts_where_it_reaches_another_slice_within_the_volume():
         shownSlice("Red", node)
 
 
-def test_view_turned_within_its_plane_still_shows_its_slice():
+@pytest.mark.parametrize("higher", [-1.2, 1.2])
+def test_tilt_into_one_neighbour_alone_counts(higher):
+    node = volume()
+    showVolume(node)
+    jumpToSlice(node, 0, 1)
+    middle = indexToWorld(node, np.array([[1.0, 2.5, 4.0]]))[0]
+    matrix = sliceToRas("Red")
+    # 3.15 mm to each side it rises by 0.55 mm: to 1.75 on one side, to 0.65 on the other.
+    matrix[:3, :3] = rotation((0, 1, 0), np.degrees(np.arctan(0.55 / 3.15))) @ matrix[:3, :3]
+    matrix[:3, 3] = middle + np.array((0, 0, higher))
+    setSliceToRas("Red", matrix)
+    with pytest.raises(ImageError, match="tilted"):
+        shownSlice("Red", node)
+
+
+def test_view_turned_within_its_plane_shows_its_slice_and_stays_turned():
     node = volume()
     jumpToSlice(node, 0, 2)
     tilt("Red", 33, (0, 0, 1))
+    turned = sliceToRas("Red")[:3, :3].copy()
     assert shownSlice("Red", node) == (0, 2)
+    jumpToSlice(node, 0, 3)
+    assert shownSlice("Red", node) == (0, 3)
+    assert np.array_equal(sliceToRas("Red")[:3, :3], turned)
+
+
+def test_view_through_a_corner_of_the_volume_shows_no_slice_of_it():
+    node = volume(shape=(12, 16, 20))
+    showVolume(node)
+    jumpToSlice(node, 0, 0)
+    tilt("Red", 15)
+    sliceNode("Red").SetSliceOffset(sliceNode("Red").GetSliceOffset() - 3)
+    with pytest.raises(ImageError, match="tilted"):
+        shownSlice("Red", node)
 
 
 def test_single_slice_shows_along_the_thin_axis():
@@ -234,6 +266,31 @@ def test_slight_bend_counts_only_where_it_reaches_another_slice():
         shownSlice("Red", node)
 
 
+def test_a_bump_away_from_corners_and_centre_counts():
+    node = volume(shape=(12, 16, 20))
+    displacements = vtk.vtkImageData()
+    displacements.SetDimensions(9, 9, 9)
+    displacements.SetOrigin(26.0, -28.0, 12.0)
+    displacements.SetSpacing(3.0, 3.0, 6.0)
+    field = np.zeros((9, 9, 9, 3))
+    # Towards S by 2 mm, at a quarter of the length and of the width.
+    field[:, 3, 3, 2] = 2
+    displacements.GetPointData().SetScalars(numpy_to_vtk(field.reshape(-1, 3), deep=True))
+    grid = slicer.vtkOrientedGridTransform()
+    grid.SetDisplacementGridData(displacements)
+    grid.SetInterpolationModeToCubic()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode")
+    transform.SetAndObserveTransformToParent(grid)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    showVolume(node)
+    with pytest.raises(ImageError, match="non-linear"):
+        shownSlice("Red", node)
+    field[:] = 0
+    displacements.GetPointData().SetScalars(numpy_to_vtk(field.reshape(-1, 3), deep=True))
+    grid.Modified()
+    assert shownSlice("Red", node)[0] == 0
+
+
 def test_bent_volume_beside_the_view_is_refused_in_words():
     node = volume()
     node.SetAndObserveTransformNodeID(addBend(node, amount_mm=0.1).GetID())
@@ -250,6 +307,10 @@ def test_show_volume_puts_it_into_every_view_on_a_slice():
     for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         assert view.GetBackgroundVolumeID() == node.GetID()
     shown = dict(shownSlice(view, node) for view in VIEWS)
+    # In the middle of the slices, not halfway between two.
+    for view in VIEWS:
+        axis, index = shownSlice(view, node)
+        assert worldToIndex(node, sliceToRas(view)[None, :3, 3])[0, axis] == pytest.approx(index)
     assert {axis: abs(index - (SHAPE[axis] - 1) / 2) <= 1 for axis, index in shown.items()} == dict.fromkeys(
         range(3), True
     )

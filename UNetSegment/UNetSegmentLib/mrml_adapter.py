@@ -73,8 +73,6 @@ def channelGeometry(volumeNode: Any, firstVolumeNode: Any) -> Geometry:
     """
     shape = volumeShape(volumeNode)
     source, target = volumeNode.GetParentTransformNode(), firstVolumeNode.GetParentTransformNode()
-    if source == target:
-        return volumeGeometry(volumeNode)
     between = vtk.vtkMatrix4x4()
     if not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, between):
         raise ImageError(

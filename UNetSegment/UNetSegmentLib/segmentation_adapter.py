@@ -26,7 +26,6 @@ VALUE_TAG = "UNetSegment.value"
 STRUCTURE_TAG = "UNetSegment.structure"
 """The label's own name: another model's structure of the same value must not be taken for this one."""
 
-_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 _TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
 
 
@@ -97,7 +96,7 @@ def labelsOf(segmentationNode: Any) -> tuple[Label, ...]:
 def writeLabels(segmentationNode: Any, volumeNode: Any, labels: Sequence[Label], array: LabelArray) -> None:
     """Make the segments of ``labels`` what ``array`` (D, H, W) says; those that were deleted are made anew.
 
-    A 3D surface is dropped, as it no longer fits; ``setShow3D`` makes it anew.
+    Slicer drops a 3D surface, as it no longer fits; ``setShow3D`` makes it anew.
 
     Raises:
         ImageError: as ``prepareSegmentation``, or the array is not of the volume's size.
@@ -109,7 +108,6 @@ def writeLabels(segmentationNode: Any, volumeNode: Any, labels: Sequence[Label],
             remedy=_("Choose the volume that was segmented, or segment this one again"),
         )
     prepareSegmentation(segmentationNode, volumeNode, labels)
-    setShow3D(segmentationNode, False)
     bound = _boundSegments(segmentationNode.GetSegmentation(), labels)
     segmentIDs = vtk.vtkStringArray()
     for value in range(1, max(bound, default=0) + 1):
@@ -126,11 +124,10 @@ def writeLabels(segmentationNode: Any, volumeNode: Any, labels: Sequence[Label],
 
 def setShow3D(segmentationNode: Any, show: bool) -> None:
     """Make the surfaces of all segments, which takes seconds for a large volume, or drop them."""
-    if not show:
+    if show:
+        segmentationNode.CreateClosedSurfaceRepresentation()
+    else:
         segmentationNode.RemoveClosedSurfaceRepresentation()
-    elif segmentationNode.CreateClosedSurfaceRepresentation():
-        segmentationNode.CreateDefaultDisplayNodes()
-        segmentationNode.GetDisplayNode().SetPreferredDisplayRepresentationName3D(_SURFACE)
 
 
 class LabelReader:

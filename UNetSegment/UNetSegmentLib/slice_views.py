@@ -31,8 +31,8 @@ VIEWS = ("Red", "Green", "Yellow")
 
 _TIE_VOXEL = 1e-4
 """Halfway between two slices the higher one counts, whatever the rounding errors."""
-_ACROSS = np.linspace(-0.5, 0.5, 33)
-"""Where, as parts of its length and of its width, a slice is looked at."""
+_ACROSS = np.linspace(-0.5, 0.5, 65)
+"""Where across its length and its width a slice is looked at; the corners alone where nothing bends it."""
 
 
 def shownSlice(viewName: str, volumeNode: Any) -> tuple[int, int]:
@@ -47,19 +47,16 @@ def shownSlice(viewName: str, volumeNode: Any) -> tuple[int, int]:
     column = _heights(sliceToRas, volumeNode, axis, np.arange(count + 1) - 0.5, np.zeros(1)).ravel()
     upwards = 1 if column[-1] > column[0] else -1
     tie = _TIE_VOXEL * abs(column[-1] - column[0]) / count
-    index = int(np.count_nonzero(upwards * column <= tie)) - 1
+    index = int(np.count_nonzero(upwards * column[:-1] <= tie)) - 1
 
-    levels = np.array([0, index, index + 1, count]).clip(0, count) - 0.5
-    first, below, above, last = faces = upwards * _heights(sliceToRas, volumeNode, axis, levels, _ACROSS)
+    levels = np.array([0, index, index + 1, count]).clip(0) - 0.5
+    linear = isLinear(volumeNode)
+    across = _ACROSS[[0, -1]] if linear else _ACROSS
+    first, below, above, last = upwards * _heights(sliceToRas, volumeNode, axis, levels, across)
     if first.min() > tie or last.max() <= tie:
         raise _beside(viewName)
-    slack = _unseen(faces)
-    if (
-        not 0 <= index < count
-        or max(first.max(), below.max()) > tie - slack
-        or min(above.min(), last.min()) < slack - tie
-    ):
-        raise _tilted(viewName) if isLinear(volumeNode) else _bent(viewName)
+    if below.max() > tie or above.min() < -tie:
+        raise _tilted(viewName) if linear else _bent(viewName)
     return axis, index
 
 
@@ -101,8 +98,6 @@ def showVolume(volumeNode: Any) -> None:
     slicer.util.setSliceViewerLayers(background=volumeNode)
     alignViews(volumeNode)
     slicer.util.setSliceViewerLayers(fit=True)
-    # The centre of the volume, which it now shows, may lie between two slices.
-    alignViews(volumeNode)
 
 
 def viewForAxis(volumeNode: Any, axis: int) -> str:
@@ -156,11 +151,6 @@ def _heights(
     world = indexToWorld(volumeNode, indices.reshape(-1, 3))
     heights = applyMatrix(np.linalg.inv(sliceToRas), world)[:, 2].reshape(indices.shape[:3])
     return np.moveaxis(heights, axis, 0)
-
-
-def _unseen(heights: NDArray[np.float64]) -> float:
-    """How much farther a bent face may reach between the places (n, m, m) where it was looked at; 0 for a plane."""
-    return float(sum(np.abs(np.diff(heights, 2, axis=axis)).max() for axis in (1, 2)) / 4)
 
 
 def _shows(viewName: str, volumeNode: Any, axis: int, index: int) -> bool:
