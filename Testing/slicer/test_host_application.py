@@ -139,6 +139,17 @@ def test_segments_are_seen_in_the_views_and_in_the_picture_of_all_four(volume, t
     assert picture.pixelColor(100, 110).name() == "#ff0000"
 
 
+def test_the_volume_shines_through_a_segment_however_often_it_is_drawn(volume):
+    addSegmentation(volume, np.ones((6, 20, 20), np.uint8))
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    volume.GetDisplayNode().AutoWindowLevelOff()
+    volume.GetDisplayNode().SetWindowLevel(1, -1000)
+    for _time in range(2):
+        red, green, blue = pixel("Red", 100, 100)
+        assert red == 255
+        assert green == blue == pytest.approx(127, abs=2)
+
+
 def test_views_forget_what_a_closed_scene_showed(volume):
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     volume.GetDisplayNode().AutoWindowLevelOff()

@@ -249,6 +249,11 @@ def test_a_chart_is_drawn_where_its_numbers_lie(scene):
 
     assert isRed(152, 126)  # the middle
     assert not isRed(102, 126)
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(0.0, 2.0)
+    image = view.grab().toImage()
+    assert isRed(102, 126)
+    assert not isRed(152, 126)
     scene.RemoveNode(chart)
     assert view.grab().toImage().pixelColor(152, 126) == qt.QColor("white")
 

@@ -112,6 +112,8 @@ class qMRMLPlotView(qt.QWidget):
     def _paintChart(self, painter: Any, chart: Any, shown: list[Curve]) -> None:
         left, right = _range([curve.x for curve in shown])
         bottom, top = _range([curve.y for curve in shown])
+        if not chart.GetXAxisRangeAuto():
+            left, right = chart.GetXAxisRange()
         if not chart.GetYAxisRangeAuto():
             bottom, top = chart.GetYAxisRange()
         axes = Axes(qt.QRectF(self.rect.adjusted(52, 26, -14, -40)), left, right, bottom, top)
