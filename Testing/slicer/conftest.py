@@ -72,13 +72,18 @@ def scene(slicerApp: Any) -> Iterator[Any]:
 
 
 def _clear(scene: Any) -> None:
-    """The nodes that modules keep their choices in are singletons, which closing a scene only resets."""
+    """Closing a scene only resets the nodes in which modules keep their choices, and leaves the views as they are."""
     import slicer
+    from layout import ORIENTATIONS
 
     scene.Clear()
     for name in ("vtkMRMLScriptedModuleNode", "vtkMRMLSegmentEditorNode"):
         for node in slicer.util.getNodesByClass(name):
             scene.RemoveNode(node)
+    for name, orientation in ORIENTATIONS.items():
+        node = slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode()
+        node.SetOrientation(orientation)
+        node.SetSliceOffset(0.0)
 
 
 @pytest.fixture(autouse=True)

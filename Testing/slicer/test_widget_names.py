@@ -21,8 +21,13 @@ def qtClass(name):
     return getattr(qt, standin.LISTED[name]["base"] if name in standin.LISTED else name, qt.QWidget)
 
 
-def signatures(cls):
-    meta = cls.staticMetaObject
+def example(name):
+    """A widget of the class; what its stand-in has besides its names is tested below."""
+    return standin.classes.get(name, qtClass(name))()
+
+
+def signatures(widget):
+    meta = widget.metaObject()
     return {bytes(meta.method(index).methodSignature().data()).decode() for index in range(meta.methodCount())}
 
 
@@ -38,7 +43,7 @@ def knows(name, signature):
     listed = standin.LISTED.get(name, {"signals": (), "methods": ()})
     normalized = re.sub(r"const |&|(?<=\W) ", "", signature)
     method = signature.partition("(")[0]
-    return normalized in {*listed["signals"], *signatures(qtClass(name))} or method in listed["methods"]
+    return normalized in {*listed["signals"], *signatures(example(name))} or method in listed["methods"]
 
 
 def wrongInUi(root):
@@ -47,11 +52,10 @@ def wrongInUi(root):
     classes = {name: widget.get("class") for name, widget in widgets.items()}
     wrong = [cls for cls in classes.values() if cls not in standin.LISTED and cls != "Line" and not hasattr(qt, cls)]
     for name, widget in widgets.items():
-        known = set(standin.LISTED.get(classes[name], {"properties": ()})["properties"])
-        meta = qtClass(classes[name]).staticMetaObject
+        known = example(classes[name])
         for entry in widget.findall("property"):
             used = entry.get("name")
-            if entry.get("stdset") != "0" and used not in known and meta.indexOfProperty(used) < 0:
+            if entry.get("stdset") != "0" and known.metaObject().indexOfProperty(used) < 0:
                 wrong.append(f"{classes[name]}.{used}")
     for connection in root.iter("connection"):
         for end, member in (("sender", "signal"), ("receiver", "slot")):
