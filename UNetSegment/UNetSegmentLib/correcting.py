@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from unetseg.config import Label
 from unetseg.errors import ImageError, UnetsegError
 from unetseg.suggestion import Suggestion, suggest
 from unetseg.volume import LabelArray, Shape
@@ -20,10 +21,20 @@ from .corrections import Changes, Corrections, SliceRow
 from .effort import EffortClock
 from .images import ImageExport
 from .mrml_adapter import volumeGeometry
-from .record import loadRecord, recordBaseline, recordNode, removeRecord, restoreFromTags, saveRecord, tagSegments
+from .record import (
+    loadRecord,
+    recordBaseline,
+    recordedVolume,
+    recordNode,
+    removeRecord,
+    restoreFromTags,
+    saveRecord,
+    segmentationOf,
+    tagSegments,
+)
 from .segmentation_adapter import LabelReader
 from .slice_views import jumpToSlice, shownSlice
-from .wording import suggestionReason
+from .wording import listed, suggestionReason
 from .workspace import Workspace
 
 MILLISECONDS_TO_SETTLE = 300
@@ -72,6 +83,10 @@ class Correcting(VTKObservationMixin):
         segmentation = parameters.segmentation if parameters is not None else None
         if volume == self._volume and segmentation == self._segmentation:
             return
+        if volume is not None and segmentation is not None and recordedVolume(segmentation) not in (None, volume):
+            # The user has turned to another volume; the segmentation of the one before is not meant.
+            parameters.segmentation = segmentationOf(volume)
+            return
         self.release()
         self._volume, self._segmentation = volume, segmentation
         if volume is None or segmentation is None:
@@ -104,9 +119,25 @@ class Correcting(VTKObservationMixin):
         self.rows, self.caseId = (), ""
         self._undoable.clear()
 
+    def labels(self) -> tuple[Label, ...]:
+        """What the segments stand for: the structures of the version that predicted them, else of the chosen one."""
+        version = self._workspace.project.find(self.corrections.version) if self.corrections is not None else None
+        return version.labels if version is not None else self._workspace.labels()
+
+    def whyNotSegmentWith(self, labels: tuple[Label, ...]) -> str:
+        """Why a result with these labels cannot go into this segmentation; empty where it can."""
+        corrections = self.corrections
+        if corrections is None or not (corrections.version or corrections.slices):
+            return ""
+        names, others = ([label.name for label in found if label.value] for found in (self.labels(), labels))
+        if names == others:
+            return ""
+        text = _("The segmentation holds corrections of other structures ({names}): choose “Create new segmentation”")
+        return text.format(names=listed(names))
+
     def reader(self) -> LabelReader:
         """Reads the labels as they are now."""
-        return LabelReader(self._segmentation, self._volume, self._workspace.labels())
+        return LabelReader(self._segmentation, self._volume, self.labels())
 
     def whyNotConfirm(self, viewName: str) -> str:
         """Why the slice in a view cannot be confirmed now; empty where it can."""
@@ -195,7 +226,7 @@ class Correcting(VTKObservationMixin):
             yield
             tagSegments(self._segmentation, corrections)
             yield
-        name, labels = self._volume.GetName(), workspace.labels()
+        name, labels = self._volume.GetName(), self.labels()
         workspace.project.saveCase(self.caseId, name, corrections.slices, corrections.shape, labels)
         if corrections.slices:
             yield from self.images.steps(workspace.project, self.caseId, workspace.volumes())

@@ -42,6 +42,18 @@ def recordNode(segmentationNode: Any) -> Any:
     return next((node for node in _records() if node.GetNodeReference(_SEGMENTATION) == segmentationNode), None)
 
 
+def recordedVolume(segmentationNode: Any) -> Any:
+    """The volume that a segmentation was corrected on; None without a record, and where the volume is gone."""
+    node = recordNode(segmentationNode)
+    return None if node is None else node.GetNodeReference(_VOLUME)
+
+
+def segmentationOf(volumeNode: Any) -> Any:
+    """A segmentation with a record for this volume; None without one."""
+    found = (node for node in _records() if node.GetNodeReference(_VOLUME) == volumeNode)
+    return next((node.GetNodeReference(_SEGMENTATION) for node in found if node.GetNodeReference(_SEGMENTATION)), None)
+
+
 def saveRecord(segmentationNode: Any, volumeNode: Any, corrections: Corrections) -> None:
     """Put all but the baseline into the scene; ``recordBaseline`` adds that.
 

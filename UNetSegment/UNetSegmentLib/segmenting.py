@@ -75,9 +75,10 @@ class Segmenting:
             return _("Choose a volume first, or load one under Sample Data")
         if self._workspace.newNetwork():
             return "" if parameters.structures.strip() else _("Name the structures that the new network shall learn")
-        if self._workspace.version() is None:
+        version = self._workspace.version()
+        if version is None:
             return _("Choose a model")
-        return ""
+        return self._correcting.whyNotSegmentWith(version.labels)
 
     def segment(self) -> None:
         """Segment the chosen volume with the chosen version; with a new network, make the empty segmentation.

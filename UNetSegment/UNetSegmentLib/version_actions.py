@@ -52,6 +52,9 @@ class VersionActions:
         """Choose a version, and show its result: the stored one where there is one, to the voxel."""
         workspace = self._workspace
         version = self._require(versionId)
+        problem = self._correcting.whyNotSegmentWith(version.labels)
+        if problem:
+            raise SettingsError(problem)
         workspace.parameters.model = version.id
         if version.status == "rejected":
             workspace.project.setStatus(version.id, "kept")
