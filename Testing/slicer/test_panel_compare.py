@@ -51,6 +51,17 @@ def decisions(panel):
     return panel.ui.keepButton, panel.ui.tryAgainButton, panel.ui.backButton
 
 
+def test_a_wide_panel_and_long_names_leave_the_panel_free_to_be_narrow(panel):
+    """A section of the panel is never narrower than its size hint."""
+    longNamed = VersionRow(
+        "v3", "Knee of the left side, round 3 " * 3, "Knee", "2026-03-14", 11, "–", "kept", False, True
+    )
+    panel.root.resize(900, 10)
+    show(panel, comparison=OFFER, versions=(longNamed, USED))
+    panel.root.grab()
+    assert panel.root.layout().sizeHint().width() < 400
+
+
 class TestWithoutAnOffer:
     def test_there_is_nothing_to_decide(self, panel):
         assert panel.ui.comparisonSummaryLabel.text.startswith("Nothing to decide")
