@@ -9,8 +9,10 @@ import pytest
 import slicer
 
 from unetseg.errors import DeviceError, ImageError, InternalError
+from unetseg.messages import Failed
 from UNetSegmentLib import install
 from UNetSegmentLib.job import WorkerError
+from UNetSegmentLib.job_runner import WorkerFailedError
 
 TRAINER = Path(__file__).parents[2] / "trainer"
 LOST = WorkerError("The computation ended", received="exit code 1", remedy="Try again")
@@ -187,7 +189,8 @@ def test_the_log_of_a_lost_worker_is_put_into_words_with_a_way_out(log, rule):
 
 
 def test_a_workers_own_word_about_a_missing_package_is_explained_too():
-    error = DeviceError("The package torch must be installed in the Python that computes", received="/opt/python")
+    rule = "The package torch must be installed in the Python that computes"
+    error = WorkerFailedError(Failed("r1", DeviceError.code, rule, "/opt/python", "pip install torch"))
     assert "lacks PyTorch" in install.explainFailure("", error).rule
 
 

@@ -130,6 +130,7 @@ def test_a_process_that_ends_without_an_answer_is_told_once_with_the_end_of_its_
     ((error, details),) = one.ends
     assert "as they were" in error.rule
     assert "the log – ü" in details
+    assert "exit code" in details
     assert not one.process.running
 
 
@@ -158,8 +159,10 @@ def test_a_program_that_is_no_worker_is_told_at_once(client):
     one = client("print('Python 2.7'); import sys; sys.stdin.read()")
     one.describe()
     one.until(lambda: one.ends)
-    ((error, _details),) = one.ends
+    ((error, details),) = one.ends
     assert "Python in which UNetSegment can run" in error.rule
+    assert error.received == ""
+    assert "JSON" in details
 
 
 def test_a_stray_line_of_a_worker_goes_to_the_log_and_harms_nothing(client):
@@ -217,7 +220,7 @@ def test_another_version_of_the_protocol_is_refused(client):
     one = client(f"import sys; sys.stdin.readline(); sys.stdout.write({line!r}); sys.stdout.flush(); sys.stdin.read()")
     one.describe()
     one.until(lambda: one.ends)
-    assert "99" in one.ends[0][0].received
+    assert "99" in one.ends[0][1]
 
 
 def test_a_refusal_of_the_line_itself_ends_the_wait(client):

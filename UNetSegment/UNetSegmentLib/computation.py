@@ -99,7 +99,8 @@ class Computation:
     def _onFailed(self, error: Exception) -> None:
         self._request = ""
         self.status = _("This Python cannot be used for computation")
-        self._workspace.report(error, (("settings", _("Open settings")), ("install", _("Install PyTorch"))))
+        install = (("install", _("Install PyTorch")),) if not self._workspace.settings.pythonPath else ()
+        self._workspace.report(error, (("settings", _("Open settings")), *install))
 
     def _onUnresponsive(self, seconds: float) -> None:
         self._workspace.say(

@@ -80,7 +80,7 @@ def installPyTorch(ask: Ask) -> None:
 
 def explainFailure(log: str, error: UnetsegError) -> UnetsegError:
     """What the end of a worker's log says about why it ended; the error itself where it says nothing."""
-    if not isinstance(error, InternalError | DeviceError) and error.code != WorkerError.code:
+    if error.code not in (InternalError.code, DeviceError.code, WorkerError.code):
         return error
     text = f"{log}\n{error}"
     missing = re.search(r"No module named '(\w+)|package (\w+) must be installed", text)

@@ -161,16 +161,14 @@ class WorkerProcess:
 
     def _onNonsense(self, run: _Run, error: ProtocolError) -> None:
         """A worker keeps its output clean, so that a program which begins with something else is none."""
-        if run.isWorker:
-            run.note(str(error))
-            return
-        self._fail(
-            WorkerError(
-                _("The program chosen for computation must be a Python in which UNetSegment can run"),
-                received=error.received,
-                remedy=_("Choose another Python under Settings"),
+        run.note(str(error))
+        if not run.isWorker:
+            self._fail(
+                WorkerError(
+                    _("The program chosen for computation must be a Python in which UNetSegment can run"),
+                    remedy=_("Choose another Python under Settings"),
+                )
             )
-        )
 
     def _onEnded(self, run: _Run, error: WorkerError) -> None:
         self._ending.discard(run)
@@ -269,10 +267,11 @@ class _Run:
                 self._skipping = False
             elif line.strip():
                 self._onLine(self, line)
-        if len(self._buffer) > MAX_LINE_BYTES:
+        if self._skipping:
+            self._buffer.clear()
+        elif len(self._buffer) > MAX_LINE_BYTES:
             # Longer than any message: the beginning is refused now, the rest is dropped unread.
-            if not self._skipping:
-                self._onLine(self, bytes(self._buffer))
+            self._onLine(self, bytes(self._buffer))
             self._buffer.clear()
             self._skipping = True
 
@@ -294,12 +293,12 @@ class _Run:
     def _onFinished(self, exitCode: int, exitStatus: Any) -> None:
         self._readLog()
         self._readOutput()
+        self.note(f"exit code {exitCode}")
         self._close()
         self._onEnded(
             self,
             WorkerError(
                 _("The computation ended before it was finished; your volumes and segmentations are as they were"),
-                received=_("exit code {code}").format(code=exitCode),
                 remedy=_("Try again; if it ends again, copy the report"),
             ),
         )

@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from unetseg.config import Label
-from unetseg.errors import CancelledError, ImageError, SettingsError, UnetsegError
+from unetseg.errors import CancelledError, ImageError, InternalError, SettingsError, UnetsegError
 from unetseg.messages import Capabilities, Describe
 
 from .idle import IdleTasks
@@ -146,12 +146,13 @@ class Workspace:
         details = getattr(error, "details", "") or "".join(traceback.format_exception(error))
         if isinstance(error, UnetsegError):
             error = explainFailure(details, error)
+        if isinstance(error, UnetsegError) and error.code != InternalError.code:
             received = _(" ({received})").format(received=error.received) if error.received else ""
             text, remedy = error.rule + received + ".", error.remedy
         else:
             text = _("Something went wrong in UNetSegment; your volumes and segmentations are as they were.")
             remedy = _("Please copy the report and send it to the developers")
-        report = "\n".join([text, remedy, "", self._environment(), "", details, "", self.worker.log()])
+        report = "\n".join([text, remedy, "", self._environment(), "", *dict.fromkeys((details, self.worker.log()))])
         self._show(Notice("error", text, remedy, report, actions))
 
     def dismissNotice(self) -> None:
