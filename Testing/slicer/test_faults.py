@@ -18,6 +18,15 @@ ENDED = (
     "The computation ended before it was finished; your volumes and segmentations are as they were.",
     "Try again; if it ends again, copy the report",
 )
+KILLED = (
+    "The system ended the computation, most often because the memory has run out; "
+    "your volumes and segmentations are as they were.",
+    "Close other programs, or restrict the work with a region of interest",
+)
+STOPPED = (
+    "The computation was stopped; your volumes and segmentations are as they were.",
+    "Start it again when you like",
+)
 NO_WORKER = (
     "The program chosen for computation must be a Python in which UNetSegment can run.",
     "Choose another Python under Settings",
@@ -35,7 +44,7 @@ FAULT = (
     "Please copy the report and send it to the developers",
 )
 WHILE_IT_WORKS = {
-    "die": ENDED,
+    "die": KILLED,
     "segv": ENDED,
     "exit0": ENDED,
     "memory": NO_MEMORY,
@@ -61,15 +70,8 @@ START = {"segment": ("segment", "applyButton"), "train": ("retrain", "trainButto
 
 @pytest.fixture
 def loop(scene, tmp_path):
-    """A volume is segmented, one slice corrected and confirmed, and another one painted and not confirmed yet."""
     with opened(tmp_path) as loop:
-        loop.addVersion()
-        loop.addVolume()
-        loop.segment()
-        loop.paintSlice(0, 2)
-        loop.confirm(0, 2)
-        loop.paintSlice(0, 4)
-        loop.settle()
+        loop.begin()
         yield loop
 
 
@@ -177,7 +179,7 @@ def test_a_fault_in_the_first_segmentation_leaves_no_node(scene, tmp_path):
         before = nodeIds()
         loop.mode("die")
         loop.segment()
-        assertWellSaid(loop.logic.notice, *ENDED)
+        assertWellSaid(loop.logic.notice, *KILLED)
         assert nodeIds() == before
         assert loop.parameters.segmentation is None
         loop.mode("healthy")
@@ -205,7 +207,7 @@ def interrupted(loop):
     loop.until(lambda: list(loop.jobFolders()[0].glob("*.checkpoint.safetensors")))
     loop.mode("die")
     loop.settle()
-    assertWellSaid(loop.logic.notice, *ENDED)
+    assertWellSaid(loop.logic.notice, *KILLED)
     assert dict(loop.logic.notice.actions) == {"resume": "Go on with it", "discard": "Discard it"}
     assert len(loop.jobFolders()) == 1
     loop.mode("healthy")
@@ -263,7 +265,7 @@ def test_a_frozen_computation_can_be_stopped(loop, freeze, kind):
     assert dict(notice.actions) == {"wait": "Wait", "stop": "Stop it"}
     loop.pressAction("stop")
     loop.settle()
-    assertWellSaid(loop.logic.notice, *ENDED)
+    assertWellSaid(loop.logic.notice, *STOPPED)
     assert len(loop.notices) == 2
     assert snapshot(loop) == before
     assert loop.processes() == loop.jobFolders() == []

@@ -1,19 +1,23 @@
 import os
+import shutil
 import stat
 import sys
 import time
 
 import pytest
+import qt
 import slicer
 
+from unetseg.errors import ProtocolError
 from unetseg.messages import MAX_LINE_BYTES, Cancel, Capabilities, Describe, Release, encode
-from UNetSegmentLib import job
+from UNetSegmentLib import job, process_tree
+from UNetSegmentLib.install import explainFailure
 from UNetSegmentLib.job import SECONDS_UNTIL_UNRESPONSIVE, LaunchCommand, WorkerProcess
 from UNetSegmentLib.process_tree import descendants
 
 SECONDS_TO_WAIT = 30.0
 SPEAK = f"""
-import os, sys, time
+import os, signal, sys, time
 sys.path.insert(0, {os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "trainer")!r})
 from unetseg.messages import Capabilities, Failed, Progress, decode, encode
 def say(message): sys.stdout.write(encode(message)); sys.stdout.flush()
@@ -72,6 +76,12 @@ def python(source):
     return LaunchCommand(sys.executable, ("-c", source), dict(os.environ))
 
 
+def launched(source):
+    """As ``PythonSlicer``: a program that only starts the real one and waits for it."""
+    launcher = f"import subprocess, sys; sys.exit(subprocess.call([{sys.executable!r}, '-c', sys.argv[1]]))"
+    return LaunchCommand(sys.executable, ("-c", launcher, source), dict(os.environ))
+
+
 def gone(processId):
     try:
         os.kill(processId, 0)
@@ -116,7 +126,40 @@ def test_a_file_that_is_no_program_cannot_be_started(client, tmp_path):
     one = client(LaunchCommand(str(file), (), {}))
     one.describe()
     one.until(lambda: one.ends)
+    ((error, details),) = one.ends
+    assert "another kind of computer" in explainFailure(details, error).rule
+
+
+def test_a_system_that_refuses_a_program_at_once_is_heard_too(client, monkeypatch):
+    class Refused(qt.QProcess):
+        """As QProcess on Windows: the error comes before ``start`` returns."""
+
+        def start(self, program, arguments):
+            self.errorOccurred.emit(qt.QProcess.FailedToStart)
+
+    monkeypatch.setattr(job.qt, "QProcess", Refused)
+    one = client(LaunchCommand("python", (), {}))
+    one.describe()
     assert len(one.ends) == 1
+    assert not one.process.running
+
+
+def test_a_request_that_cannot_be_sent_is_not_waited_for(client):
+    one = client(ANSWER)
+    with pytest.raises(ProtocolError, match="at most"):
+        one.process.send(Describe("r1", models=("x" * MAX_LINE_BYTES,)))
+    one.describe("r2")
+    one.until(lambda: one.replies)
+    one.tick(SECONDS_UNTIL_UNRESPONSIVE + 1)
+    assert one.silences == []
+
+
+@pytest.mark.parametrize("death", ["os.kill(os.getpid(), 9)", "sys.exit(137)"])
+def test_what_the_system_ends_has_most_often_run_out_of_memory(client, death):
+    one = client(SPEAK + "sys.stdin.readline();" + death)
+    one.describe()
+    one.until(lambda: one.ends)
+    assert "memory" in one.ends[0][0].rule
 
 
 @pytest.mark.parametrize(
@@ -290,17 +333,46 @@ def test_shutting_down_forgets_what_waits_and_a_deaf_process_is_killed(client, m
     assert one.ends == []
 
 
-def test_killing_ends_also_what_a_launcher_has_started(client, tmp_path):
-    launcher = f"import subprocess, sys; sys.exit(subprocess.call([{sys.executable!r}, '-c', sys.argv[1]]))"
-    inner = SPEAK + "sys.stdin.readline(); say(Progress('r1','x',0.0)); time.sleep(600)"
-    one = client(LaunchCommand(sys.executable, ("-c", launcher, inner), dict(os.environ)))
+def test_shutting_down_ends_also_a_frozen_child_of_a_launcher(client, monkeypatch):
+    monkeypatch.setattr(job, "SECONDS_TO_END", 0.05)
+    inner = SPEAK + "sys.stdin.readline(); say(Progress('r1','x',0.0)); os.kill(os.getpid(), signal.SIGSTOP)"
+    one = client(launched(inner))
+    one.describe()
+    one.until(lambda: one.replies)
+    tree = [one.processId(), *descendants(one.processId())]
+    assert len(tree) == 2
+    one.process.shutdown()
+    one.until(lambda: all(gone(process) for process in tree))
+
+
+def test_no_process_outlives_a_window_that_ends_without_a_word(client):
+    one = client(launched(SPEAK + "sys.stdin.readline(); say(Progress('r1','x',0.0)); sys.stdin.read()"))
+    one.describe()
+    one.until(lambda: one.replies)
+    tree = [one.processId(), *descendants(one.processId())]
+    one.process._run._process.blockSignals(True)
+    one.process._run._process.delete()
+    one.until(lambda: all(gone(process) for process in tree))
+    one.process._forget()
+
+
+def test_killing_ends_also_what_a_launcher_has_started(client):
+    one = client(launched(SPEAK + "sys.stdin.readline(); say(Progress('r1','x',0.0)); time.sleep(600)"))
     one.describe()
     one.until(lambda: one.replies)
     tree = [one.processId(), *descendants(one.processId())]
     assert len(tree) == 2
     one.process.kill()
     one.until(lambda: one.ends)
+    assert "stopped" in one.ends[0][0].rule
     one.until(lambda: all(gone(process) for process in tree))
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ps is the only way")
+def test_both_ways_to_look_find_this_process(client):
+    for parents in (process_tree._parentsByProc(), process_tree._parentsByPs()):
+        assert (os.getpid(), os.getppid()) in parents
 
 
 def test_closing_waits_for_the_end_and_tells_nobody(client):

@@ -6,6 +6,7 @@ is kept for reports. Nothing here waits: everything is told by signals.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,10 +36,12 @@ from .signal import Signal
 SECONDS_UNTIL_UNRESPONSIVE = 30.0
 """The worker says something every five seconds while it works."""
 SECONDS_TO_END = 3.0
-"""After a polite request to end, and again after a firm one, before the process is killed."""
+"""From the request to end until a process is killed; a worker gives up its job and ends within that time."""
 LOG_BYTES = 256_000
 
 _TICK_SECONDS = 1.0
+_KILL_SIGNAL = 9
+"""Launchers and shells report that it has ended a child by the exit code 128 + 9."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +95,19 @@ class WorkerProcess:
         return self._run is not None
 
     def send(self, request: Request) -> None:
-        """Pass a request on; all but ``Cancel`` and ``Release`` start the process where there is none."""
-        if self._run is None:
-            if isinstance(request, Cancel | Release):
-                return
-            self._start()
+        """Pass a request on; all but ``Cancel`` and ``Release`` start the process where there is none.
+
+        ``ended`` may be told before this returns. Raises ``ProtocolError`` for a request that is too long.
+        """
+        line = encode(request).encode()
         if not isinstance(request, Cancel | Release):
+            command = None if self.running else self._command()
             self._waiting.add(request.id)
             self._quiet = 0.0
-        self._run.write(encode(request).encode())
+            if command is not None:
+                self._start(command)
+        if self._run is not None:
+            self._run.write(line)
 
     def shutdown(self) -> None:
         """Ask the process to end, and see to it that it does; requests that wait are forgotten."""
@@ -126,10 +133,11 @@ class WorkerProcess:
         """The end of what this process, or else the last one, wrote for people."""
         return (self._log if self._run is None else self._run.log()).decode("utf-8", "replace")
 
-    def _start(self) -> None:
-        self._run = _Run(self._command(), self._onLine, self._onEnded)
-        self._lastTick, self._quiet, self._reportedUnresponsive = self._clock(), 0.0, False
+    def _start(self, command: LaunchCommand) -> None:
+        self._run = _Run(command, self._onLine, self._onEnded)
+        self._lastTick, self._reportedUnresponsive = self._clock(), False
         self.timer.start()
+        self._run.start()
 
     def _forget(self) -> _Run | None:
         run, self._run = self._run, None
@@ -149,7 +157,7 @@ class WorkerProcess:
         try:
             reply = decode(line)
         except ProtocolError as error:
-            self._onNonsense(run, error)
+            self._onNonsense(run, line, error)
             return
         run.isWorker = True
         if isinstance(reply, Failed) and reply.request is None:
@@ -159,9 +167,9 @@ class WorkerProcess:
                 self._waiting.remove(reply.request)
             self.replied.emit(reply)
 
-    def _onNonsense(self, run: _Run, error: ProtocolError) -> None:
+    def _onNonsense(self, run: _Run, line: bytes, error: ProtocolError) -> None:
         """A worker keeps its output clean, so that a program which begins with something else is none."""
-        run.note(str(error))
+        run.note(f"{error} {line[:200].decode('utf-8', 'replace')}")
         if not run.isWorker:
             self._fail(
                 WorkerError(
@@ -216,8 +224,9 @@ class _Run:
         self._endTimer = qt.QTimer()
         self._endTimer.setSingleShot(True)
         self._endTimer.setInterval(int(SECONDS_TO_END * 1000))
-        self._endTimer.connect("timeout()", self._onOverdue)
-        self._terminated = False
+        self._endTimer.connect("timeout()", self.kill)
+        self._killed = False
+        self._command = command
         self._process = qt.QProcess()
         environment = qt.QProcessEnvironment()
         for name, value in command.environment.items():
@@ -227,14 +236,19 @@ class _Run:
         self._process.connect("readyReadStandardError()", self._readLog)
         self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
         self._process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
-        self._program = command.program
-        self._process.start(command.program, list(command.arguments))
+
+    def start(self) -> None:
+        """Run the program. Windows tells at once that it cannot, that is before this returns."""
+        self._process.start(self._command.program, list(self._command.arguments))
 
     def write(self, data: bytes) -> None:
         self._process.write(data)
 
     def end(self) -> None:
-        """Close its input, which a worker takes as the request to end; be firmer if it does not."""
+        """Close its input, which a worker takes as the request to end; kill it with its children if it does not.
+
+        A signal to end would reach a launcher only, whose end leaves a child that is stuck to nobody.
+        """
         self._process.closeWriteChannel()
         self._endTimer.start()
 
@@ -248,6 +262,7 @@ class _Run:
         self._close()
 
     def kill(self) -> None:
+        self._killed = True
         processId = self._process.processId()
         if processId:
             killTree(processId)
@@ -282,36 +297,43 @@ class _Run:
         self._log += data
         del self._log[:-LOG_BYTES]
 
-    def _onOverdue(self) -> None:
-        if self._terminated:
-            self.kill()
-        else:
-            self._terminated = True
-            self._process.terminate()
-            self._endTimer.start()
-
     def _onFinished(self, exitCode: int, exitStatus: Any) -> None:
         self._readLog()
         self._readOutput()
         self.note(f"exit code {exitCode}")
         self._close()
-        self._onEnded(
-            self,
-            WorkerError(
-                _("The computation ended before it was finished; your volumes and segmentations are as they were"),
-                remedy=_("Try again; if it ends again, copy the report"),
-            ),
+        self._onEnded(self, self._reason(exitCode, exitStatus == qt.QProcess.CrashExit))
+
+    def _reason(self, exitCode: int, crashed: bool) -> WorkerError:
+        """Why it has ended, as far as the system tells; its log may tell more."""
+        if self._killed:
+            return WorkerError(
+                _("The computation was stopped; your volumes and segmentations are as they were"),
+                remedy=_("Start it again when you like"),
+            )
+        if os.name == "posix" and exitCode == (_KILL_SIGNAL if crashed else 128 + _KILL_SIGNAL):
+            return WorkerError(
+                _(
+                    "The system ended the computation, most often because the memory has run out;"
+                    " your volumes and segmentations are as they were"
+                ),
+                remedy=_("Close other programs, or restrict the work with a region of interest"),
+            )
+        return WorkerError(
+            _("The computation ended before it was finished; your volumes and segmentations are as they were"),
+            remedy=_("Try again; if it ends again, copy the report"),
         )
 
     def _onError(self, error: Any) -> None:
         """Of all errors only this one is not followed by ``finished``."""
         if error == qt.QProcess.FailedToStart:
+            self.note(self._process.errorString())
             self._close()
             self._onEnded(
                 self,
                 WorkerError(
                     _("The Python chosen for computation must be a program that can be started"),
-                    received=self._program,
+                    received=self._command.program,
                     remedy=_("Choose another Python under Settings"),
                 ),
             )

@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 
 def killTree(processId: int) -> None:
@@ -29,12 +31,26 @@ def killTree(processId: int) -> None:
 
 def descendants(processId: int) -> list[int]:
     """Ids of all processes below one, on POSIX; children come after their parents."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
     children: dict[int, list[int]] = {}
-    for line in listing.splitlines():
-        child, parent = map(int, line.split())
+    for child, parent in _parentsByProc() if sys.platform == "linux" else _parentsByPs():
         children.setdefault(parent, []).append(child)
     found = [processId]
     for parent in found:
         found.extend(children.get(parent, []))
     return found[1:]
+
+
+def _parentsByProc() -> Iterator[tuple[int, int]]:
+    """(process, parent) of all processes; small systems, as in containers, have no ``ps``."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The program's name, in brackets, may hold blanks and brackets itself.
+            status = (folder / "stat").read_bytes().rpartition(b")")[2].split()
+            yield int(folder.name), int(status[1])
+
+
+def _parentsByPs() -> Iterator[tuple[int, int]]:
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+    for line in listing.splitlines():
+        process, parent = map(int, line.split())
+        yield process, parent
