@@ -61,9 +61,13 @@ def test_each_line_has_the_points_that_were_measured(curve):
     assert overlap == [(50.0, 0.5), (100.0, 0.625)]
 
 
-def test_the_legend_says_what_the_lines_are(curve):
+def test_the_legend_says_what_the_lines_are_and_hides_none_of_them(curve, frame):
     curve.show(POINTS)
     assert list(drawn()) == ["Error (loss)", "Overlap, held-out slices (Dice)"]
+    legend = frame.layout().itemAt(0).widget().text
+    for name, color in zip(drawn(), ("#d9731a", "#1a73bf"), strict=True):
+        assert f'<span style="color: {color}">●</span> {name}' in legend
+    assert not slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode").GetLegendVisibility()
 
 
 def test_the_axis_is_the_whole_training(curve):

@@ -37,6 +37,8 @@ class LiveCurve:
         self._view = slicer.qMRMLPlotView()
         self._view.setMRMLScene(slicer.mrmlScene)
         self._view.setMinimumHeight(180)
+        # Slicer's own legend lies in the chart, which is too narrow for it here: it would hide the lines.
+        frame.layout().addWidget(_legend())
         frame.layout().addWidget(self._view)
         frame.setVisible(False)
         self._timer = qt.QTimer()
@@ -90,19 +92,16 @@ class LiveCurve:
         self._frame.setVisible(True)
 
     def _addNodes(self) -> None:
-        self._series = (
-            _addSeries(_("Error (loss)"), "loss", _LOSS_COLOR),
-            _addSeries(_("Overlap, held-out slices (Dice)"), "heldOut", _OVERLAP_COLOR),
-        )
+        self._series = tuple(_addSeries(*line) for line in _lines())
         self._chart = _newNode("vtkMRMLPlotChartNode", "UNetSegment curve")
         self._chart.SetTitleVisibility(False)
+        self._chart.SetLegendVisibility(False)
         self._chart.SetXAxisTitle(_("Progress (%)"))
         self._chart.SetXAxisRangeAuto(False)
         self._chart.SetXAxisRange(0, 100)
         self._chart.SetYAxisTitleVisibility(False)
         self._chart.SetAxisTitleFontSize(_FONT_SIZE)
         self._chart.SetAxisLabelFontSize(_FONT_SIZE)
-        self._chart.SetLegendFontSize(_FONT_SIZE)
         slicer.mrmlScene.AddNode(self._chart)
         for series in self._series:
             self._chart.AddAndObservePlotSeriesNodeID(series.GetID())
@@ -113,6 +112,23 @@ class LiveCurve:
         self._viewNode.SetPlotChartNodeID(self._chart.GetID())
         slicer.mrmlScene.AddNode(self._viewNode)
         self._view.setMRMLPlotViewNode(self._viewNode)
+
+
+def _lines() -> tuple[tuple[str, str, tuple[float, float, float]], ...]:
+    """Title, column and colour of each."""
+    return (
+        (_("Error (loss)"), "loss", _LOSS_COLOR),
+        (_("Overlap, held-out slices (Dice)"), "heldOut", _OVERLAP_COLOR),
+    )
+
+
+def _legend() -> Any:
+    parts = []
+    for title, _column, color in _lines():
+        parts.append(f'<span style="color: {qt.QColor.fromRgbF(*color).name()}">●</span> {title}')
+    label = qt.QLabel("\u2003".join(parts))
+    label.setWordWrap(True)
+    return label
 
 
 def _addSeries(title: str, column: str, color: tuple[float, float, float]) -> Any:
