@@ -96,12 +96,13 @@ def test_label_maps_count_as_scalar_volumes_unless_excluded(combo):
     assert (combo.nodeCount(), combo.currentNode()) == (0, None)
 
 
-def test_hidden_nodes_and_nodes_without_the_attribute_are_not_offered(combo):
-    addVolume("Hidden").SetHideFromEditors(True)
-    marked, _other = addVolume("Marked"), addVolume("Other")
-    marked.SetAttribute("Kind", "CT")
-    combo.addAttribute("vtkMRMLScalarVolumeNode", "Kind", "CT")
-    assert [combo.nodeFromIndex(index) for index in range(combo.nodeCount())] == [marked]
+def test_hidden_nodes_are_not_offered(combo):
+    addVolume("Shown")
+    hidden = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
+    hidden.UnRegister(None)
+    hidden.SetHideFromEditors(True)
+    slicer.mrmlScene.AddNode(hidden)
+    assert [combo.nodeFromIndex(index).GetName() for index in range(combo.nodeCount())] == ["Shown"]
 
 
 def test_the_successor_replaces_a_removed_choice(combo):
@@ -182,6 +183,14 @@ def test_only_the_users_choice_of_a_segment_is_announced(editor):
     assert editor.currentSegmentID() == "A"
 
 
+def test_a_closed_scene_leaves_no_segmentation_in_the_editor(editor, scene):
+    got = []
+    editor.connect("segmentationNodeChanged(vtkMRMLSegmentationNode*)", got.append)
+    scene.Clear()
+    assert got == [None]
+    assert editor.findChild(slicer.qMRMLSegmentsTableView).tableWidget().rowCount == 0
+
+
 def test_views_are_observed_while_an_effect_is_active(editor):
     editor.setActiveEffectByName("Paint")
     assert editor.observing
@@ -195,15 +204,6 @@ def test_another_segmentation_ends_the_effect(editor):
     editor.setActiveEffectByName("Paint")
     editor.setSegmentationNode(None)
     assert editor.activeEffect() is None
-
-
-def test_effects_keep_their_parameters_as_slicer_does(editor):
-    editor.effectByName("Paint").setParameter("BrushSphere", 1)
-    editor.effectByName("Paint").setCommonParameter("BrushDiameterIsRelative", 0)
-    node = editor.mrmlSegmentEditorNode()
-    assert node.GetAttribute("Paint.BrushSphere") == "1"
-    assert node.GetAttribute("BrushDiameterIsRelative") == "0"
-    assert editor.effectByName("Paint").parameter("BrushSphere") == "1"
 
 
 def test_effects_that_do_not_exist_are_refused(editor):

@@ -33,7 +33,7 @@ class qSlicerApplication(qt.QApplication):
     """Runs as in testing mode, in which Slicer shows no modal dialogs."""
 
     startupCompleted = Signal()
-    temporaryPath = Property(str, lambda self: qt.QDir.tempPath())
+    majorVersion, minorVersion = Property(int, lambda self: 5), Property(int, lambda self: 13)
     majorVersion, minorVersion = Property(int, lambda self: 5), Property(int, lambda self: 13)
 
     def __init__(self) -> None:
@@ -77,12 +77,6 @@ class qSlicerApplication(qt.QApplication):
     def extensionsManagerModel(self) -> ExtensionsManagerModel:
         return self._extensionsManagerModel
 
-    def settings(self) -> Any:
-        return qt.QSettings()
-
-    def userSettings(self) -> Any:
-        return qt.QSettings()
-
     def startupEnvironment(self) -> Any:
         return qt.QProcessEnvironment.systemEnvironment()
 
@@ -94,9 +88,6 @@ class qSlicerApplication(qt.QApplication):
 
     def resumeRender(self) -> None:
         """See ``pauseRender``."""
-
-    def moduleDocumentationUrl(self, name: str) -> str:
-        return f"https://slicer.readthedocs.io/en/latest/user_guide/modules/{name.lower()}.html"
 
 
 def _sceneAndLogic() -> tuple[Any, Any]:

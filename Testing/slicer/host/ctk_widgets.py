@@ -17,8 +17,6 @@ class ctkCollapsibleButton(qt.QAbstractButton):
     """A header that shows and hides what is below it; ``checked`` is the opposite of ``collapsed``."""
 
     contentsCollapsed = Signal(bool)
-    contentsFrameShape = stored("contentsFrameShape", int, 0)
-    flat = stored("flat", bool, False)
     collapsed = Property(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))
 
     def __init__(self, *arguments: Any) -> None:
@@ -89,46 +87,31 @@ class ctkCollapsibleButton(qt.QAbstractButton):
 
 @standin
 class ctkPathLineEdit(qt.QWidget):
-    """A path with its history; the browse button opens nothing here."""
+    """A path; the browse button opens nothing here."""
 
     currentPathChanged = Signal(str)
-    filters, nameFilters = stored("filters", int, 0x37), stored("nameFilters", "QStringList", [])
-    settingKey, label = stored("settingKey", str, ""), stored("label", str, "")
-    showHistoryButton = stored("showHistoryButton", bool, True)
-    showBrowseButton = Property(
-        bool, lambda self: not self._browse.isHidden(), lambda self, on: self._browse.setVisible(on)
-    )
-    currentPath = Property(str, lambda self: self._combo.currentText, lambda self, path: self.setCurrentPath(path))
+    filters = stored("filters", int, 0x37)
+    currentPath = Property(str, lambda self: self._edit.text, lambda self, path: self.setCurrentPath(path))
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._combo, self._browse = qt.QComboBox(), qt.QToolButton()
-        self._combo.setEditable(True)
-        self._combo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        self._browse.setText("…")
+        self._edit, browse = qt.QLineEdit(), qt.QToolButton()
+        browse.setText("…")
         row = qt.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._combo)
-        row.addWidget(self._browse)
-        self._combo.connect("editTextChanged(QString)", self.currentPathChanged.emit)
-
-    def comboBox(self) -> Any:
-        return self._combo
+        row.addWidget(self._edit)
+        row.addWidget(browse)
+        self._edit.connect("textChanged(QString)", self.currentPathChanged.emit)
 
     def setCurrentPath(self, path: str) -> None:
-        self._combo.setEditText(path)
-
-    def addCurrentPathToHistory(self) -> None:
-        if self._combo.findText(self.currentPath) < 0:
-            self._combo.addItem(self.currentPath)
+        self._edit.setText(path)
 
 
 @standin
 class ctkDirectoryButton(qt.QWidget):
     """A button with the path of a folder; it opens nothing here."""
 
-    directoryChanged, directorySelected = Signal(str), Signal(str)
-    caption = stored("caption", str, "")
+    directoryChanged = Signal(str)
     directory = Property(str, lambda self: self._directory, lambda self, path: self._setDirectory(path))
 
     def __init__(self, parent: Any = None) -> None:

@@ -16,14 +16,6 @@ COLORS = {"Red": "#f34a33", "3D": "#7878be", "Green": "#6eb04b", "Yellow": "#edd
 BAR_HEIGHT = 18
 
 
-class SliceController:
-    def __init__(self, logic: Any) -> None:
-        self._logic = logic
-
-    def fitSliceToBackground(self) -> None:
-        self._logic.FitSliceToBackground()
-
-
 class SliceWidget:
     def __init__(self, logic: Any) -> None:
         self._logic = logic
@@ -34,31 +26,11 @@ class SliceWidget:
     def mrmlSliceNode(self) -> Any:
         return self._logic.GetSliceNode()
 
-    def sliceController(self) -> SliceController:
-        return SliceController(self._logic)
-
-
-class ThreeDWidget:
-    def __init__(self, node: Any) -> None:
-        self._node = node
-
-    def mrmlViewNode(self) -> Any:
-        return self._node
-
-    def threeDView(self) -> ThreeDWidget:
-        return self
-
-    def resetFocalPoint(self) -> None:
-        """Screenshots do so anyway."""
-
 
 class LayoutManager:
-    """Always the four-up layout; ``layout`` only remembers what was asked for."""
-
-    threeDViewCount = 1
+    """Always the four-up layout."""
 
     def __init__(self, applicationLogic: Any, scene: Any) -> None:
-        self.layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
         self._logics = {
             name: _sliceLogic(applicationLogic, scene, name, orientation) for name, orientation in ORIENTATIONS.items()
         }
@@ -76,19 +48,6 @@ class LayoutManager:
 
     def mrmlSliceLogics(self) -> Any:
         return slicer.app.applicationLogic().GetSliceLogics()
-
-    def threeDWidget(self, index: int) -> ThreeDWidget:
-        return ThreeDWidget(self._viewNode)
-
-    def setLayout(self, layout: int) -> None:
-        self.layout = layout
-
-    def resetSliceViews(self) -> None:
-        for logic in self._logics.values():
-            logic.FitSliceToAll()
-
-    def resetThreeDViews(self) -> None:
-        """Screenshots do so anyway."""
 
     # For tests and demonstrations
 

@@ -34,11 +34,7 @@ class qMRMLNodeComboBox(qt.QWidget):
     currentNodeChanged, nodeActivated, nodeAdded, nodeAddedByUser = (Signal(object) for _ in range(4))
     currentNodeIDChanged = Signal(str)
     nodeTypes = stored("nodeTypes", "QStringList", [], "_fill")
-    hideChildNodeTypes = stored("hideChildNodeTypes", "QStringList", [], "_fill")
-    showChildNodeTypes, showHidden = (
-        stored("showChildNodeTypes", bool, True, "_fill"),
-        stored("showHidden", bool, False, "_fill"),
-    )
+    showChildNodeTypes = stored("showChildNodeTypes", bool, True, "_fill")
     noneEnabled, noneDisplay = stored("noneEnabled", bool, False, "_fill"), stored("noneDisplay", str, "None", "_fill")
     addEnabled, removeEnabled = stored("addEnabled", bool, True), stored("removeEnabled", bool, True)
     editEnabled, renameEnabled = stored("editEnabled", bool, False), stored("renameEnabled", bool, False)
@@ -51,7 +47,6 @@ class qMRMLNodeComboBox(qt.QWidget):
         super().__init__(parent)
         self._scene = self._node = None
         self._entries: list[Any] = []
-        self._attributes: list[tuple[str, str, str | None]] = []
         self._observers = Observers()
         self._combo = qt.QComboBox()
         self._combo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
@@ -71,14 +66,6 @@ class qMRMLNodeComboBox(qt.QWidget):
                 self._observers.add(scene, event, self._fill)
         self._fill()
 
-    def addAttribute(self, nodeType: str, name: str, value: str | None = None) -> None:
-        self._attributes.append((nodeType, name, value))
-        self._fill()
-
-    def removeAttribute(self, nodeType: str, name: str) -> None:
-        self._attributes = [entry for entry in self._attributes if entry[:2] != (nodeType, name)]
-        self._fill()
-
     def currentNode(self) -> Any:
         return self._node
 
@@ -88,9 +75,6 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     def setCurrentNodeID(self, nodeID: str) -> None:
         self._select(self._scene.GetNodeByID(nodeID) if self._scene and nodeID else None)
-
-    def setCurrentNodeIndex(self, index: int) -> None:
-        self._select(self.nodeFromIndex(index))
 
     def nodeCount(self) -> int:
         return len(self._nodes())
@@ -102,9 +86,6 @@ class qMRMLNodeComboBox(qt.QWidget):
         """What "Create new …" of the menu does."""
         name = self._scene.GenerateUniqueName(self.baseName or "Node")
         node = self._scene.AddNewNodeByClass(nodeType or self.nodeTypes[0], name)
-        for type_, attribute, value in self._attributes:
-            if node.IsA(type_):
-                node.SetAttribute(attribute, value or "")
         if self.selectNodeUponCreation:
             self._fill()
             self._select(node)
@@ -112,23 +93,13 @@ class qMRMLNodeComboBox(qt.QWidget):
         self.nodeAddedByUser.emit(node)
         return node
 
-    def removeCurrentNode(self) -> None:
-        self._scene.RemoveNode(self._node)
-
     def _nodes(self) -> list[Any]:
         nodes = slicer.util.getNodesByClass("vtkMRMLNode", self._scene) if self._scene else []
         return [node for node in nodes if self._offers(node)]
 
     def _offers(self, node: Any) -> bool:
-        if (node.GetHideFromEditors() and not self.showHidden) or any(node.IsA(t) for t in self.hideChildNodeTypes):
-            return False
-        if not any(node.IsA(t) if self.showChildNodeTypes else node.GetClassName() == t for t in self.nodeTypes):
-            return False
-        return all(
-            node.GetAttribute(name) == value if value is not None else node.GetAttribute(name) is not None
-            for type_, name, value in self._attributes
-            if node.IsA(type_)
-        )
+        fits = any(node.IsA(t) if self.showChildNodeTypes else node.GetClassName() == t for t in self.nodeTypes)
+        return fits and not node.GetHideFromEditors()
 
     def _fill(self) -> None:
         """A removed choice gives way to its successor, as in any combo box."""

@@ -7,6 +7,7 @@ and the options of the effects are missing.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import qt
@@ -34,23 +35,14 @@ EFFECTS = (
     "Logical operators",
     "Mask volume",
 )
+COLUMNS = 2
 
 
+@dataclass(frozen=True)
 class Effect:
-    """What scripts use of an effect: its name, and parameters kept in the editor's node as Slicer keeps them."""
+    """An effect without its options."""
 
-    def __init__(self, name: str, editor: qMRMLSegmentEditorWidget) -> None:
-        self.name = name
-        self._editor = editor
-
-    def parameter(self, name: str) -> str:
-        return self._editor.mrmlSegmentEditorNode().GetAttribute(f"{self.name}.{name}") or ""
-
-    def setParameter(self, name: str, value: Any) -> None:
-        self._editor.mrmlSegmentEditorNode().SetAttribute(f"{self.name}.{name}", str(value))
-
-    def setCommonParameter(self, name: str, value: Any) -> None:
-        self._editor.mrmlSegmentEditorNode().SetAttribute(name, str(value))
+    name: str
 
 
 @standin
@@ -64,23 +56,16 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     switchToSegmentationsButtonVisible = stored("switchToSegmentationsButtonVisible", bool, True)
     specifyGeometryButtonVisible = stored("specifyGeometryButtonVisible", bool, True)
     addRemoveSegmentButtonsVisible = stored("addRemoveSegmentButtonsVisible", bool, True, "_layOut")
-    show3DButtonVisible = stored("show3DButtonVisible", bool, True, "_layOut")
-    maskingSectionVisible = stored("maskingSectionVisible", bool, True)
     unorderedEffectsVisible = stored("unorderedEffectsVisible", bool, True, "updateEffectList")
-    effectColumnCount = stored("effectColumnCount", int, 2, "updateEffectList")
-    effectButtonStyle = stored("effectButtonStyle", int, 2)
-    autoShowSourceVolumeNode = stored("autoShowSourceVolumeNode", bool, True)
-    jumpToSelectedSegmentEnabled = stored("jumpToSelectedSegmentEnabled", bool, False)
-    undoEnabled, readOnly = stored("undoEnabled", bool, True, "_layOut"), stored("readOnly", bool, False, "_layOut")
     maximumNumberOfUndoStates = stored("maximumNumberOfUndoStates", int, 10, "_setUndoStates")
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-        self._observers = Observers()
+        self._observers, self._ofScene = Observers(), Observers()
         self._shownSegmentation = self._shownVolume = None
-        self._effects = {name: Effect(name, self) for name in EFFECTS}
+        self._effects = {name: Effect(name) for name in EFFECTS}
         self._order: list[str] = []
         self._observing = self._shortcuts = False
         self._build()
@@ -90,7 +75,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     # What the user sees
 
     def _build(self) -> None:
-        self._add, self._remove, self._show3D = (qt.QPushButton(text) for text in ("Add", "Remove", "Show 3D"))
+        self._add, self._remove, show3D = (qt.QPushButton(text) for text in ("Add", "Remove", "Show 3D"))
         self._undo, self._redo = qt.QPushButton("Undo"), qt.QPushButton("Redo")
         self._undo.connect("clicked()", self.undo)
         self._redo.connect("clicked()", self.redo)
@@ -102,7 +87,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._options.setFrameShape(qt.QFrame.StyledPanel)
         column = qt.QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(_row(self._add, self._remove, self._show3D))
+        column.addLayout(_row(self._add, self._remove, show3D))
         column.addWidget(self._table)
         column.addLayout(self._grid)
         column.addWidget(self._options)
@@ -111,9 +96,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def _layOut(self) -> None:
         for button in (self._add, self._remove):
             button.setVisible(self.addRemoveSegmentButtonsVisible)
-        self._show3D.setVisible(self.show3DButtonVisible)
-        self._undo.setVisible(self.undoEnabled)
-        self._redo.setVisible(self.undoEnabled)
 
     def updateEffectList(self) -> None:
         while self._grid.count():
@@ -125,7 +107,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             button.setCheckable(True)
             button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
             button.connect("clicked()", functools.partial(self.setActiveEffectByName, name))
-            self._grid.addWidget(button, index // self.effectColumnCount, index % self.effectColumnCount)
+            self._grid.addWidget(button, index // COLUMNS, index % COLUMNS)
             self._buttons[name] = button
 
     def _shownEffects(self) -> list[str]:
@@ -173,6 +155,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def setMRMLScene(self, scene: Any) -> None:
         self._logic.SetMRMLScene(scene)
+        self._ofScene.clear()
+        for event in (scene.EndCloseEvent, scene.EndBatchProcessEvent) if scene is not None else ():
+            self._ofScene.add(scene, event, self.updateWidgetFromMRML)
         super().setMRMLScene(scene)
         self.updateWidgetFromMRML()
 
@@ -242,9 +227,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             raise ValueError(f"there are no segment editor effects {unknown}; effects are {', '.join(EFFECTS)}")
         self._order = list(names)
         self.updateEffectList()
-
-    def effectNameOrder(self) -> list[str]:
-        return list(self._order)
 
     def setupViewObservations(self) -> None:
         self._observing = True

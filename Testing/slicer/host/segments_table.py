@@ -9,7 +9,7 @@ import slicer
 import vtk
 from mrml_widgets import qMRMLWidget
 from PySide6.QtCore import Signal
-from standin import Observers, standin, stored
+from standin import Observers, standin
 
 EVENTS = ("SegmentAdded", "SegmentRemoved", "SegmentModified", "SegmentsOrderModified")
 VISIBILITY, COLOR, NAME = range(3)
@@ -20,15 +20,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     """Colour and name of each segment; the choice is by segment ID."""
 
     selectionChanged = Signal(object, object)
-    headerVisible = stored("headerVisible", bool, True, "_layOut")
-    visibilityColumnVisible = stored("visibilityColumnVisible", bool, True, "_layOut")
-    colorColumnVisible = stored("colorColumnVisible", bool, True, "_layOut")
-    opacityColumnVisible = stored("opacityColumnVisible", bool, True)
-    statusColumnVisible, layerColumnVisible = (
-        stored("statusColumnVisible", bool, False),
-        stored("layerColumnVisible", bool, False),
-    )
-    readOnly, filterBarVisible = stored("readOnly", bool, False), stored("filterBarVisible", bool, False)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -93,11 +84,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     def _segmentIDs(self) -> list[str]:
         return list(self._node.GetSegmentation().GetSegmentIDs()) if self._node else []
 
-    def _layOut(self) -> None:
-        self._table.horizontalHeader().setVisible(self.headerVisible)
-        self._table.setColumnHidden(VISIBILITY, not self.visibilityColumnVisible)
-        self._table.setColumnHidden(COLOR, not self.colorColumnVisible)
-
     def _fill(self) -> None:
         selected, segmentIDs = self.selectedSegmentIDs(), self._segmentIDs()
         shown = vtk.vtkStringArray()
@@ -109,7 +95,9 @@ class qMRMLSegmentsTableView(qMRMLWidget):
             segment = self._node.GetSegmentation().GetSegment(segmentID)
             mark = qt.QTableWidgetItem("●" if shown.LookupValue(segmentID) >= 0 else "○")
             color, name = qt.QTableWidgetItem(), qt.QTableWidgetItem(segment.GetName())
-            color.setBackground(qt.QColor.fromRgbF(*segment.GetColor()))
+            square = qt.QPixmap(16, 16)
+            square.fill(qt.QColor.fromRgbF(*segment.GetColor()))
+            color.setIcon(qt.QIcon(square))
             name.setData(qt.Qt.UserRole, segmentID)
             for column, item in ((VISIBILITY, mark), (COLOR, color), (NAME, name)):
                 self._table.setItem(row, column, item)

@@ -36,9 +36,6 @@ class ScriptedLoadableModule:
     def resourcePath(self, filename: str) -> str:
         return str(Path(self.parent.path).parent / "Resources" / filename)
 
-    def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
-        return f'<p><a href="{slicer.app.moduleDocumentationUrl(self.moduleName)}">documentation</a></p>'
-
     def runTest(self, msec: int = 100, **arguments: Any) -> None:
         module = importlib.import_module(type(self).__module__)
         test = getattr(module, self.moduleName + "Test")()
