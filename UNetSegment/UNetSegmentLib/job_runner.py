@@ -64,6 +64,7 @@ class JobRunner:
         self._tasks = tasks
         self._steps: Steps | None = None
         self._request: Request | None = None
+        self._cancelled = False
         self._onDone: Callable[[Any], None] | None = None
         self._onError: Callable[[Exception], None] | None = None
         self.cancelTimer = qt.QTimer()
@@ -84,6 +85,7 @@ class JobRunner:
         if self.status is not None:
             raise RuntimeError(f"a job of kind {self.status.kind} is on its way")
         self._steps, self._onDone, self._onError = steps, onDone, onError
+        self._cancelled = False
         self._show(JobStatus(kind, stage))
         self._advance(lambda: steps.send(None))
 
@@ -104,6 +106,7 @@ class JobRunner:
         self._worker.send(Cancel(f"cancel-{self._request.id}", job=self._request.id, keep=keep))
         self._show(dataclasses.replace(self.status, stopping=True))
         if not keep:
+            self._cancelled = True
             self.cancelTimer.start()
 
     def close(self) -> None:
@@ -179,7 +182,7 @@ class JobRunner:
         if self._request is None:
             return
         steps = self._steps
-        failure = CancelledError() if self.status.stopping else WorkerLostError(error, details)
+        failure = CancelledError() if self._cancelled else WorkerLostError(error, details)
         self._advance(lambda: steps.throw(failure))
 
     def _show(self, status: JobStatus | None) -> None:
