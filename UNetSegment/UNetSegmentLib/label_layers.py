@@ -25,6 +25,7 @@ GRID_TOLERANCE_VOXEL = 0.1
 """Grids that differ by less have their voxels in the same places: headers are rounded."""
 
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
 
 @dataclass(frozen=True, eq=False)

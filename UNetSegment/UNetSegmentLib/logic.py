@@ -56,6 +56,7 @@ class SegmentationLogic(VTKObservationMixin):
         self.sectionRequested = workspace.sectionRequested
         self.curveChanged = self._retraining.curveChanged
         self.report = workspace.report
+        self._showed3D = False
         # Asked many times a second; another answer needs a view that has moved, or other choices.
         self._viewReasons: dict[str, str] = {}
         self._viewTimer = qt.QTimer()
@@ -435,8 +436,10 @@ class SegmentationLogic(VTKObservationMixin):
         if parameters is not None:
             self._segmenting.refreshUncertainty()
             self._offering.refreshDifference()
-            if parameters.segmentation is not None:
+            # Surfaces that the user has made elsewhere are not to be dropped.
+            if parameters.segmentation is not None and (parameters.show3D or self._showed3D):
                 setShow3D(parameters.segmentation, parameters.show3D)
+            self._showed3D = parameters.show3D
         self.changed.emit()
 
     def _onViewMoved(self, caller: Any, event: Any) -> None:

@@ -19,7 +19,7 @@ from unetseg.config import Label
 from unetseg.errors import ImageError
 from unetseg.volume import UNLABELLED, LabelArray
 
-from .label_layers import LABELMAP, LabelLayers, madeOfSurfaces
+from .label_layers import CLOSED_SURFACE, LABELMAP, LabelLayers, madeOfSurfaces
 from .mrml_adapter import volumeGeometry, volumeShape
 
 VALUE_TAG = "UNetSegment.value"
@@ -123,10 +123,10 @@ def writeLabels(segmentationNode: Any, volumeNode: Any, labels: Sequence[Label],
 
 
 def setShow3D(segmentationNode: Any, show: bool) -> None:
-    """Make the surfaces of all segments, which takes seconds for a large volume, or drop them."""
+    """Make the surfaces of all segments, which takes seconds for a large volume, or drop those that were made."""
     if show:
         segmentationNode.CreateClosedSurfaceRepresentation()
-    else:
+    elif segmentationNode.GetSegmentation().GetSourceRepresentationName() != CLOSED_SURFACE:
         segmentationNode.RemoveClosedSurfaceRepresentation()
 
 
