@@ -221,7 +221,7 @@ class SegmentationLogic(VTKObservationMixin):
     def whyNotUncertainty(self) -> str:
         return (
             ""
-            if self._segmenting.uncertainty is not None
+            if self._segmenting.hasUncertainty()
             else _("Segment the volume to see where the network is unsure")
         )
 
@@ -404,23 +404,25 @@ class SegmentationLogic(VTKObservationMixin):
 
     def closeScene(self) -> None:
         """The scene is being closed: a training saves what it has; the rest ends, and nothing is left behind."""
-        if self.job is not None and self.job.kind == "train":
-            self._workspace.jobs.cancel(keep=True)
+        if self.job is not None and self.job.kind in ("train", "compare"):
+            self._workspace.jobs.cancel(keep=self.job.kind == "train")
         elif self.job is not None:
             self._workspace.jobs.close()
             self._workspace.worker.shutdown()
         self._correcting.release()
         self._offering.forget()
-        self._segmenting.uncertainty = None
+        self._segmenting.forget()
         self.setParameterNode(None)
 
     def close(self) -> None:
         """The module is being unloaded: end the worker. A training's last checkpoint stays and can be resumed."""
         self._viewTimer.stop()
+        # Before the job: what its worker still writes must be there when the job looks what is worth keeping.
+        self._workspace.worker.close()
         self._workspace.jobs.close()
         self.closeScene()
         self._workspace.tasks.close()
-        self._workspace.worker.close()
+        self.project.release()
 
     def budgetSeconds(self, budget: Budget) -> float:
         """How long a retraining of this budget takes on the chosen device."""
@@ -430,6 +432,8 @@ class SegmentationLogic(VTKObservationMixin):
         return "" if self.job is None else _("Wait until the work on its way has ended")
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
+        if slicer.mrmlScene.IsImporting():
+            return  # the data of its nodes are read later; the module is told of the end
         self._correcting.bind()
         self._viewReasons.clear()
         parameters = self.parameters

@@ -14,7 +14,7 @@ from .comparison import compare, meanDice
 from .correcting import Correcting
 from .job_runner import Steps
 from .mrml_adapter import volumeGeometry
-from .overlays import removeOverlay, showDifference
+from .overlays import DIFFERENCE, Overlay, showDifference
 from .project import Version
 from .segmenting import Prediction, Segmenting
 from .state import Comparison, ComparisonRow
@@ -34,7 +34,7 @@ class Offering:
         self._segmenting = segmenting
         self._version: Version | None = None
         self._prediction: Prediction | None = None
-        self._shown: tuple[LabelArray, LabelArray] | None = None
+        self._difference = Overlay(DIFFERENCE, showDifference)
 
     def steps(self, version: Version) -> Steps:
         """Steps of a job: what the new version and the one in use say about the open volume by themselves.
@@ -92,38 +92,38 @@ class Offering:
 
     def forget(self) -> None:
         """The scene is being closed: the version stays offered in the project's list."""
-        self.comparison = self._version = self._prediction = self._shown = None
+        self.comparison = self._version = self._prediction = self._difference.content = None
+        self._difference.refresh(None, False)
 
     def refreshDifference(self) -> None:
         """Show or hide what the new version would change, as the user has chosen."""
         parameters = self._workspace.parameters
-        if self._shown is not None and parameters is not None and parameters.showDifference:
-            showDifference(parameters.volume, *self._shown)
-        else:
-            removeOverlay("difference")
+        if parameters is not None:
+            self._difference.refresh(parameters.volume, parameters.showDifference)
 
     def _compare(self, prediction: Prediction, predictedBefore: LabelArray | None, heldOut: Planes) -> Comparison:
         corrections, version = self._correcting.corrections, self._version
         shownBefore = self._correcting.reader().all()
         predicted = prediction.withinRegion(shownBefore)
-        self._shown = (shownBefore, corrections.merge(predicted, shownBefore, True))
+        shownAfter = corrections.merge(predicted, shownBefore, True)
+        volume = prediction.target.volumes[0]
+        self._difference.content = (volume, shownBefore, shownAfter)
         held = [taken for taken in corrections.slices if (taken.axis, taken.index) in heldOut]
         checked = [taken for taken in corrections.slices if taken.version == corrections.version]
         rows = compare(
             version.labels,
             shownBefore=shownBefore,
-            shownAfter=self._shown[1],
+            shownAfter=shownAfter,
             predictedBefore=predictedBefore,
             predictedAfter=prediction.labels,
             heldOut=held,
             checked=checked,
-            voxelMl=volumeGeometry(prediction.target.volumes[0]).voxel_volume_mm3 / 1000,
+            voxelMl=volumeGeometry(volume).voxel_volume_mm3 / 1000,
         )
         return Comparison(version.id, version.name, rows, len(held), len(checked), _summary(rows, held))
 
     def _close(self) -> None:
         self.forget()
-        self.refreshDifference()
         self._workspace.changed.emit()
 
 

@@ -6,6 +6,7 @@ the attribute ``UNetSegment.overlay`` marks them for choosers of volumes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,34 @@ _OPACITY = 0.5
 _LAYERS = {UNCERTAINTY: "Foreground", DIFFERENCE: "Label"}
 _LAYER_BEFORE = "UNetSegment.layer."
 """Prefix, before a view's name, of the reference to what its layer has shown; as an attribute, its opacity."""
+
+
+class Overlay:
+    """Something to lay over one volume: drawn while that volume is chosen and the user wants it, and only once.
+
+    Attributes:
+        content: what ``show`` takes, the volume node first; None while there is nothing.
+    """
+
+    def __init__(self, kind: str, show: Callable[..., Any]) -> None:
+        self.content: tuple[Any, ...] | None = None
+        self._kind, self._show = kind, show
+        self._shown: tuple[Any, ...] | None = None
+
+    def isOf(self, volumeNode: Any) -> bool:
+        """Whether there is something to lay over this volume."""
+        return self.content is not None and self.content[0] == volumeNode
+
+    def refresh(self, volumeNode: Any, wanted: bool) -> None:
+        """``volumeNode`` is the chosen one, or None. Raises what ``show`` raises."""
+        content = self.content if wanted and self.isOf(volumeNode) else None
+        if content is self._shown:
+            return
+        self._shown = content
+        if content is None:
+            removeOverlay(self._kind)
+        else:
+            self._show(*content)
 
 
 def showUncertainty(volumeNode: Any, array: LabelArray | None) -> Any:

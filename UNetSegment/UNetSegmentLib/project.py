@@ -217,6 +217,10 @@ class Project:
         """Remove the job folders that programs which died have left, but for unfinished trainings."""
         self._jobs.clean()
 
+    def release(self) -> None:
+        """End this program's work in the folder: trainings that it has left can be resumed."""
+        self._jobs.release()
+
     def checkSpaceForTraining(self, modelBytes: int) -> None:
         """Raise ``FileAccessError`` unless the disk has room for a training of a model of that size."""
         checkFreeSpace(self.folder, SPACE_PER_MODEL * modelBytes)

@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from unetseg.config import Label
-from unetseg.errors import TrainingDataError
+from unetseg.errors import CancelledError, TrainingDataError
 from unetseg.labelled_slices import load_slices
 from unetseg.messages import Epoch, Train, Trained, TrainingCase, decode, encode
 from unetseg.records import from_json, to_json
@@ -151,7 +151,10 @@ class Retraining:
             else:
                 shutil.rmtree(folder, ignore_errors=True)
         self._workspace.jobs.update(kind="compare", stage=_("Segmenting with the new version"))
-        predictions = yield from self._offering.steps(version)
+        try:
+            predictions = yield from self._offering.steps(version)
+        except CancelledError:
+            predictions = None  # the comparison is given up, not the version
         heldOut = [plane for case in request.cases for plane in case.held_out_slices]
         return version, predictions, heldOut, trained.warnings
 

@@ -19,7 +19,7 @@ from unetseg.volume import LabelArray
 from .correcting import Correcting
 from .job_runner import Steps
 from .mrml_adapter import regionBox
-from .overlays import removeOverlay, showUncertainty
+from .overlays import UNCERTAINTY, Overlay, showUncertainty
 from .project import Version
 from .segmentation_adapter import LabelReader, createSegmentation, prepareSegmentation, setShow3D, writeLabels
 from .slice_views import showVolume
@@ -62,7 +62,7 @@ class Segmenting:
 
     def __init__(self, workspace: Workspace, correcting: Correcting) -> None:
         self.saveUndoState: Callable[[], None] = lambda: None
-        self.uncertainty: LabelArray | None = None
+        self._uncertainty = Overlay(UNCERTAINTY, showUncertainty)
         self._workspace = workspace
         self._correcting = correcting
 
@@ -174,16 +174,24 @@ class Segmenting:
         writeLabels(segmentation, volume, target.version.labels, merged)
         setShow3D(segmentation, self._workspace.parameters.show3D)
         correcting.setPrediction(merged, before, corrections.merge(predicted, None, False), target.version.id)
-        self.uncertainty = prediction.uncertainty
+        self._uncertainty.content = (volume, prediction.uncertainty)
         self.refreshUncertainty()
+
+    def hasUncertainty(self) -> bool:
+        """Whether it is known where the network was unsure in the chosen volume."""
+        parameters = self._workspace.parameters
+        return parameters is not None and self._uncertainty.isOf(parameters.volume)
 
     def refreshUncertainty(self) -> None:
         """Show or hide where the network was unsure, as the user has chosen."""
         parameters = self._workspace.parameters
-        if parameters is not None and parameters.showUncertainty and self.uncertainty is not None:
-            showUncertainty(parameters.volume, self.uncertainty)
-        else:
-            removeOverlay("uncertainty")
+        if parameters is not None:
+            self._uncertainty.refresh(parameters.volume, parameters.showUncertainty)
+
+    def forget(self) -> None:
+        """The scene is being closed."""
+        self._uncertainty.content = None
+        self._uncertainty.refresh(None, False)
 
     def _beginNew(self) -> None:
         parameters, labels = self._workspace.parameters, self._workspace.newLabels()
