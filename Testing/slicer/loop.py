@@ -121,10 +121,20 @@ class Loop:
             time.sleep(0.002)
             assert time.monotonic() < end, "it has not come"
 
-    def addVersion(self) -> Version:
+    def begin(self) -> None:
+        """A volume is segmented, slice 2 corrected and confirmed, and slice 4 painted and not confirmed yet."""
+        self.addVersion()
+        self.addVolume()
+        self.segment()
+        self.paintSlice(0, 2)
+        self.confirm(0, 2)
+        self.paintSlice(0, 4)
+        self.settle()
+
+    def addVersion(self, thresholds: tuple[int, ...] = THRESHOLDS) -> Version:
         """A model in the project, which becomes the chosen one."""
         model = self.folder / "model.safetensors"
-        save_model(model, THRESHOLDS)
+        save_model(model, thresholds)
         version = self.logic.project.add(model, Version("", "Organs", "own", utcNow(), labels=LABELS))
         self.parameters.model = version.id
         return version
@@ -217,7 +227,8 @@ class Loop:
 
 @contextlib.contextmanager
 def opened(folder: Path, mode: str = "healthy") -> Iterator[Loop]:
-    """The module opened on an empty scene; afterwards it is closed, and no process may be left."""
+    """The module opened on an empty scene; afterwards it is closed, and no process or observer may be left."""
+    before = observers(*_watched())
     loop = Loop(folder)
     loop.mode(mode)
     loop.open()
@@ -227,6 +238,7 @@ def opened(folder: Path, mode: str = "healthy") -> Iterator[Loop]:
         yield loop
         loop.close()
         assert not loop.processes()
+        assert observers(*_watched()) == before
     finally:
         for pid in loop.processes():
             os.kill(pid, 9)
@@ -254,6 +266,11 @@ def nodeIds() -> set[str]:
 def observers(*objects: Any) -> int:
     """How many observers VTK objects have, by what they print about themselves."""
     return sum(str(each).count("EventName: ") for each in objects)
+
+
+def _watched() -> list[Any]:
+    scene = slicer.mrmlScene
+    return [scene, *(scene.GetFirstNodeByName(view) for view in ("Red", "Green", "Yellow"))]
 
 
 def _ps(pid: int) -> str:
