@@ -1,0 +1,31 @@
+"""What is followed after a scene was saved, closed, loaded, or added to another one."""
+
+import pytest
+import slicer
+from loop import opened
+
+from UNetSegmentLib.corrections import SliceState
+
+
+@pytest.fixture
+def loop(scene, tmp_path):
+    with opened(tmp_path) as loop:
+        loop.addVersion()
+        loop.addVolume()
+        loop.segment()
+        loop.paintSlice(0, 2)
+        loop.confirm(0, 2)
+        yield loop
+
+
+def test_a_scene_added_to_another_one_is_followed_with_its_corrections(loop, tmp_path):
+    saved = str(tmp_path / "scene.mrb")
+    slicer.util.saveScene(saved)
+    loop.addVolume(seed=1, name="other")
+    loop.segment()
+    other = loop.parameters.segmentation
+    slicer.util.loadScene(saved, {"clear": False})
+    loop.settle()
+    assert loop.logic.notice is None
+    assert loop.parameters.segmentation != other
+    assert loop.states() == {(0, 2): SliceState.CONFIRMED}
