@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from unetseg.errors import UnetsegError
+from unetseg.errors import SettingsError, UnetsegError
 from unetseg.messages import Capabilities, Describe, Failed, Reply
 
 from .install import installPyTorch, torchInstalled
@@ -33,8 +33,12 @@ class Computation:
             self._describe()
 
     def check(self) -> None:
-        """Start the chosen Python anew and ask it what it can do."""
-        self._workspace.worker.shutdown()
+        """Start the chosen Python anew and ask it what it can do.
+
+        Raises:
+            SettingsError: it is computing something.
+        """
+        self._endWorker()
         self._describe()
 
     def canInstall(self) -> bool:
@@ -45,16 +49,21 @@ class Computation:
         """Install what the computation needs, after asking.
 
         Raises:
-            UnetsegError: the user declined, or it failed.
+            UnetsegError: the user declined, or it failed, or something is being computed.
         """
+        self._endWorker()
         installPyTorch(self._workspace.ask)
         self._installed = torchInstalled()
         self.check()
 
     def setPython(self, path: str) -> None:
-        """Compute with this interpreter; empty: Slicer's own."""
+        """Compute with this interpreter; empty: Slicer's own.
+
+        Raises:
+            SettingsError: something is being computed with the one before.
+        """
+        self._endWorker()
         self._workspace.settings.pythonPath = path
-        self._workspace.worker.shutdown()
         self._workspace.capabilities = None
         self.status = ""
         self._workspace.changed.emit()
@@ -68,6 +77,14 @@ class Computation:
             title = memory.format(device=device.title, memory=device.memory_gb) if device.memory_gb else device.title
             titles.append((device.name, title))
         return tuple(titles)
+
+    def _endWorker(self) -> None:
+        if self._workspace.jobs.status is not None:
+            raise SettingsError(
+                _("The Python for computation is at work"),
+                remedy=_("Wait until the work on its way has ended, or cancel it"),
+            )
+        self._workspace.worker.shutdown()
 
     def _describe(self) -> None:
         """Ask beside the work on its way, which needs not wait for the answer."""
