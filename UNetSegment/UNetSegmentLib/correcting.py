@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import zlib
 from collections.abc import Generator
 from typing import Any
@@ -216,9 +217,11 @@ class Correcting(VTKObservationMixin):
 
     def save(self) -> None:
         """Into the scene and into the project's folder, in the next idle moments."""
-        self._workspace.tasks.run(_SAVE, self._saved(), onError=self._workspace.report)
+        # The choices of now: another volume may be chosen before those moments come.
+        steps = self._saved(self.labels(), self._workspace.chosenVolumes())
+        self._workspace.tasks.run(_SAVE, steps, onError=self._workspace.report)
 
-    def _saved(self) -> Generator[None, None, None]:
+    def _saved(self, labels: tuple[Label, ...], volumes: list[Any]) -> Generator[None, None, None]:
         workspace, corrections = self._workspace, self.corrections
         if slicer.mrmlScene.IsNodePresent(self._segmentation):
             saveRecord(self._segmentation, self._volume, corrections)
@@ -226,10 +229,11 @@ class Correcting(VTKObservationMixin):
             yield
             tagSegments(self._segmentation, corrections)
             yield
-        name, labels = self._volume.GetName(), self.labels()
+        name = self._volume.GetName()
         workspace.project.saveCase(self.caseId, name, corrections.slices, corrections.shape, labels)
         if corrections.slices:
-            yield from self.images.steps(workspace.project, self.caseId, workspace.volumes())
+            chosen = list(itertools.takewhile(lambda node: node is not None, volumes))
+            yield from self.images.steps(workspace.project, self.caseId, chosen)
 
     def _load(self) -> None:
         """The record of the scene, else what the segments' tags tell, else nothing confirmed yet."""

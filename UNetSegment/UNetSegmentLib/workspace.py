@@ -60,12 +60,15 @@ class Workspace:
         Raises:
             ImageError: a channel has no volume.
         """
-        names = self.channelNames()
-        found = [getattr(self.parameters, role) for role in CHANNELS[: len(names)]]
-        for name, node in zip(names, found, strict=True):
+        found = self.chosenVolumes()
+        for name, node in zip(self.channelNames(), found, strict=True):
             if node is None:
                 raise ImageError(_("Each channel needs a volume"), received=_("none for {name}").format(name=name))
         return found
+
+    def chosenVolumes(self) -> list[Any]:
+        """As ``volumes``, with None for a channel that has none yet."""
+        return [getattr(self.parameters, role) for role in CHANNELS[: len(self.channelNames())]]
 
     def channelNames(self) -> tuple[str, ...]:
         """One name a channel that the chosen model takes."""
