@@ -296,7 +296,10 @@ class SegmentationLogic(VTKObservationMixin):
     # ---- versions ----
 
     def useVersion(self, versionId: str) -> None:
-        self._versions.use(versionId)
+        if self.comparison is not None and self.comparison.versionId == versionId:
+            self._offering.keep()
+        else:
+            self._versions.use(versionId)
 
     def renameVersion(self, versionId: str, name: str) -> None:
         self._versions.rename(versionId, name)
@@ -309,6 +312,8 @@ class SegmentationLogic(VTKObservationMixin):
 
     def deleteVersion(self, versionId: str) -> None:
         self._versions.delete(versionId)
+        if self.comparison is not None and self.comparison.versionId == versionId:
+            self._offering.reject()
 
     def openModelFolder(self) -> None:
         """Show the project's folder in the computer's file manager."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from slicer.i18n import tr as _
@@ -54,9 +54,15 @@ class Offering:
         return prediction, before.labels
 
     def offer(
-        self, version: Version, predictions: tuple[Prediction, LabelArray | None] | None, heldOut: Planes
+        self,
+        version: Version,
+        predictions: tuple[Prediction, LabelArray | None] | None,
+        heldOut: Mapping[str, Planes],
     ) -> None:
-        """Show the new version beside the one in use; where its volume is gone, only tell that it is there."""
+        """Show the new version beside the one in use; where its volume is gone, only tell that it is there.
+
+        ``heldOut`` are the slices that it has not learned from, by case.
+        """
         if predictions is None or predictions[0].target.caseId != self._correcting.caseId:
             self._workspace.say(
                 "info",
@@ -66,7 +72,7 @@ class Offering:
             return
         prediction, predictedBefore = predictions
         self._version, self._prediction = version, prediction
-        self.comparison = self._compare(prediction, predictedBefore, heldOut)
+        self.comparison = self._compare(prediction, predictedBefore, heldOut.get(prediction.target.caseId, ()))
         self.refreshDifference()
         self._workspace.sectionRequested.emit("compare")
         self._workspace.changed.emit()
@@ -80,6 +86,8 @@ class Offering:
     def keep(self) -> None:
         """Use the new version from now on, and put its result into the segmentation as one undo step."""
         version, prediction = self._version, self._prediction
+        if self._workspace.project.find(version.id) is None:
+            self._close()  # deleted meanwhile: nothing is left to decide about
         self._workspace.project.setStatus(version.id, "kept")
         self._close()
         self._workspace.parameters.model = version.id
@@ -87,7 +95,8 @@ class Offering:
 
     def reject(self) -> None:
         """Go on with the version in use; the rejected one stays in the list until it is deleted."""
-        self._workspace.project.setStatus(self._version.id, "rejected")
+        if self._workspace.project.find(self._version.id) is not None:
+            self._workspace.project.setStatus(self._version.id, "rejected")
         self._close()
 
     def forget(self) -> None:

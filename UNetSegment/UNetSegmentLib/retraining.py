@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from unetseg.records import from_json, to_json
 from .comparison import meanDice
 from .correcting import Correcting
 from .job_runner import Steps, WorkerLostError
-from .offering import Offering
+from .offering import Offering, Planes
 from .parameters import Budget
 from .project import Version, utcNow
 from .signal import Signal
@@ -134,14 +136,15 @@ class Retraining:
 
     def _resumed(self, folder: Path) -> Steps:
         request = decode((folder / "request.json").read_text(encoding="ascii"))
-        return (yield from self._train(replace(request, id=self._workspace.requestId(), resume=True), folder))
+        request = replace(request, id=self._workspace.requestId(), folder=str(folder), resume=True)
+        return (yield from self._train(request, folder))
 
     def _train(self, request: Train, folder: Path) -> Steps:
         keep = False
         try:
             trained = yield request
             record = self._record(request, trained, folder)
-            version = yield from self._workspace.project.addInSteps(folder / request.output, record)
+            version = yield from _toItsEnd(self._workspace.project.addInSteps(folder / request.output, record))
         except (WorkerLostError, GeneratorExit):
             keep = any(folder.glob("*.checkpoint.safetensors"))
             raise
@@ -155,7 +158,7 @@ class Retraining:
             predictions = yield from self._offering.steps(version)
         except CancelledError:
             predictions = None  # the comparison is given up, not the version
-        heldOut = [plane for case in request.cases for plane in case.held_out_slices]
+        heldOut = {case.name: case.held_out_slices for case in request.cases}
         return version, predictions, heldOut, trained.warnings
 
     def _request(self, folder: Path) -> Train:
@@ -220,7 +223,7 @@ class Retraining:
             device = known.devices[0].name if known is not None and known.devices else "cpu"
         return device == "cpu"
 
-    def _onTrained(self, result: tuple[Version, Any, list[tuple[int, int]], tuple[str, ...]]) -> None:
+    def _onTrained(self, result: tuple[Version, Any, dict[str, Planes], tuple[str, ...]]) -> None:
         version, predictions, heldOut, notes = result
         self._offering.offer(version, predictions, heldOut)
         if notes:
@@ -238,3 +241,14 @@ class Retraining:
         loss = sum(losses) if losses else None
         self.curve.append(CurvePoint(epoch.iteration, epoch.fraction, loss, heldOut))
         self.curveChanged.emit()
+
+
+def _toItsEnd(steps: Generator[None, None, Version]) -> Generator[None, None, Version]:
+    """``steps``, whatever is cancelled meanwhile: what was learned is there, and a late Stop means to keep it."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return finished.value
+        with contextlib.suppress(CancelledError):
+            yield

@@ -56,7 +56,7 @@ class VersionActions:
         if problem:
             raise SettingsError(problem)
         workspace.parameters.model = version.id
-        if version.status == "rejected":
+        if version.status in _UNDECIDED:
             workspace.project.setStatus(version.id, "kept")
         if workspace.parameters.volume is None:
             return
