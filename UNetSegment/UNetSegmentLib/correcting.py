@@ -98,7 +98,6 @@ class Correcting(VTKObservationMixin):
         except UnetsegError as error:
             self._workspace.report(error)
             return
-        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.StartSaveEvent, self._onSceneSave)
         for event in _EDIT_EVENTS:
             self.addObserver(segmentation.GetSegmentation(), getattr(slicer.vtkSegmentation, event), self._onEdited)
         self._scan()
@@ -184,6 +183,7 @@ class Correcting(VTKObservationMixin):
         """Propose another slice."""
         if self.suggestion is not None:
             self.corrections.skipped = (*self.corrections.skipped, (self.suggestion.axis, self.suggestion.index))
+            self.save()
             self._suggest()
 
     def suggestionText(self) -> str:
@@ -272,9 +272,6 @@ class Correcting(VTKObservationMixin):
         saveRecord(self._segmentation, self._volume, self.corrections)
         steps = recordBaseline(self._segmentation, self.corrections)
         self._workspace.tasks.run(_BASELINE, steps, onError=self._workspace.report)
-
-    def _onSceneSave(self, caller: Any, event: str) -> None:
-        self._record()
 
     def _record(self) -> None:
         """Finish what is on its way into the scene and the project."""
