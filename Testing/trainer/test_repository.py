@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/extension.md"]
 MAX_TRACKED_KB = 300
 
 
@@ -30,7 +30,7 @@ def test_every_make_command_in_a_document_exists(document: str) -> None:
 def test_every_path_in_a_document_exists(document: str) -> None:
     text = text_of(document)
     links = re.findall(r"\]\(([^)#:]+)\)", text)
-    quoted = re.findall(r"`((?:trainer|Testing|docs)/[\w./-]*)`", text)
+    quoted = re.findall(r"`((?:trainer|Testing|docs|UNetSegment|Resources)/[\w./-]*)`", text)
     folder = (REPOSITORY / document).parent
     missing = [link for link in links if not (folder / link).exists()]
     missing += [path for path in quoted if not (REPOSITORY / path).exists()]
@@ -40,6 +40,12 @@ def test_every_path_in_a_document_exists(document: str) -> None:
 def test_the_architecture_names_every_part_of_the_package() -> None:
     text = text_of("docs/architecture.md")
     parts = {path.stem for path in (REPOSITORY / "trainer" / "unetseg").iterdir() if not path.name.startswith("__")}
+    assert sorted(part for part in parts if not re.search(rf"\b{part}\b", text)) == []
+
+
+def test_the_architecture_names_every_file_of_the_slicer_module() -> None:
+    text = text_of("docs/architecture.md")
+    parts = {path.stem for path in (REPOSITORY / "UNetSegment" / "UNetSegmentLib").glob("*.py")} - {"__init__"}
     assert sorted(part for part in parts if not re.search(rf"\b{part}\b", text)) == []
 
 
