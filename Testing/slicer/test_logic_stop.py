@@ -20,6 +20,7 @@ def training(scene, tmp_path):
 
 
 def test_a_computation_that_dies_after_stop_leaves_a_training_that_can_go_on(training):
+    training.mode("stubborn")
     training.logic.stopTraining()
     training.mode("die")
     training.settle()
