@@ -11,7 +11,7 @@ import slicer
 from unetseg.errors import DeviceError, ImageError, InternalError
 from unetseg.messages import Failed
 from UNetSegmentLib import install
-from UNetSegmentLib.job import WorkerError
+from UNetSegmentLib.child_process import WorkerError
 from UNetSegmentLib.job_runner import WorkerFailedError
 
 TRAINER = Path(__file__).parents[2] / "trainer"

@@ -10,9 +10,10 @@ import slicer
 
 from unetseg.errors import ProtocolError
 from unetseg.messages import MAX_LINE_BYTES, Cancel, Capabilities, Describe, Release, encode
-from UNetSegmentLib import job, process_tree
+from UNetSegmentLib import child_process, process_tree
+from UNetSegmentLib.child_process import LaunchCommand
 from UNetSegmentLib.install import explainFailure
-from UNetSegmentLib.job import SECONDS_UNTIL_UNRESPONSIVE, LaunchCommand, WorkerProcess
+from UNetSegmentLib.job import SECONDS_UNTIL_UNRESPONSIVE, WorkerProcess
 from UNetSegmentLib.process_tree import descendants
 
 SECONDS_TO_WAIT = 30.0
@@ -137,7 +138,7 @@ def test_a_system_that_refuses_a_program_at_once_is_heard_too(client, monkeypatc
         def start(self, program, arguments):
             self.errorOccurred.emit(qt.QProcess.FailedToStart)
 
-    monkeypatch.setattr(job.qt, "QProcess", Refused)
+    monkeypatch.setattr(child_process.qt, "QProcess", Refused)
     one = client(LaunchCommand("python", (), {}))
     one.describe()
     assert len(one.ends) == 1
@@ -321,7 +322,7 @@ def test_an_idle_process_is_released_and_the_next_request_starts_another(client)
 
 
 def test_shutting_down_forgets_what_waits_and_a_deaf_process_is_killed(client, monkeypatch):
-    monkeypatch.setattr(job, "SECONDS_TO_END", 0.05)
+    monkeypatch.setattr(child_process, "SECONDS_TO_END", 0.05)
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); say(Progress('r1','x',0.0)); time.sleep(600)"
     one = client(SPEAK + "sys.stdin.readline();" + deaf)
     one.describe()
@@ -334,7 +335,7 @@ def test_shutting_down_forgets_what_waits_and_a_deaf_process_is_killed(client, m
 
 
 def test_shutting_down_ends_also_a_frozen_child_of_a_launcher(client, monkeypatch):
-    monkeypatch.setattr(job, "SECONDS_TO_END", 0.05)
+    monkeypatch.setattr(child_process, "SECONDS_TO_END", 0.05)
     inner = SPEAK + "sys.stdin.readline(); say(Progress('r1','x',0.0)); os.kill(os.getpid(), signal.SIGSTOP)"
     one = client(launched(inner))
     one.describe()
@@ -389,4 +390,4 @@ def test_the_log_is_bounded_and_keeps_its_end(client):
     one = client(SPEAK + f"l=sys.stdin.readline(); {shout}; say(answer(l)); sys.stdin.read()")
     one.describe()
     one.until(lambda: one.replies and one.process.log().endswith("the end"))
-    assert len(one.process.log()) == job.LOG_BYTES
+    assert len(one.process.log()) == child_process.LOG_BYTES

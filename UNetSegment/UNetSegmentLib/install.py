@@ -23,7 +23,7 @@ from slicer.i18n import tr as _
 from unetseg import messages
 from unetseg.errors import DeviceError, InternalError, UnetsegError
 
-from .job import LaunchCommand, WorkerError
+from .child_process import LaunchCommand, WorkerError
 
 TORCH_REQUIREMENT = ">=2.2,<3"
 LONGEST_PATH_IN_TORCH_2_13 = 168
