@@ -3,7 +3,7 @@ import pytest
 
 from unetseg.config import Label
 from unetseg.labelled_slices import LabelledSlice
-from UNetSegmentLib.comparison import compare, dicePerLabel, meanDice
+from UNetSegmentLib.comparison import compare, dicePerLabel, inRegion, meanDice
 
 LABELS = (Label(0, "Background", (0, 0, 0)), Label(1, "Liver", (221, 130, 101)), Label(2, "Spleen", (157, 108, 162)))
 
@@ -67,3 +67,13 @@ def test_slices_whose_prediction_is_unknown_say_nothing_about_a_version():
     assert [(row.heldOutBefore, row.heldOutAfter, row.checkedBefore, row.changedMl) for row in rows] == [
         (None, None, None, 0.0)
     ]
+
+
+def test_slices_are_cut_to_a_region_and_counted_from_its_corner():
+    labels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    slices = [LabelledSlice(axis, index, labels.take(index, axis)) for axis, index in ((0, 0), (0, 1), (1, 2), (2, 1))]
+    region = (1, 1, 1), (2, 3, 3)
+    found = inRegion(slices, region)
+    assert [(taken.axis, taken.index) for taken in found] == [(0, 0), (1, 1), (2, 0)]
+    inside = labels[1:2, 1:3, 1:3]
+    assert all(np.array_equal(taken.labels, inside[taken.plane]) for taken in found)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.config import Label
 from unetseg.labelled_slices import LabelledSlice
+from unetseg.messages import Box
 from unetseg.volume import LabelArray
 
 from .state import ComparisonRow
@@ -25,6 +27,19 @@ def dicePerLabel(
             inFirst, inSecond = first == label.value, second == label.value
             size = np.count_nonzero(inFirst) + np.count_nonzero(inSecond)
             found.append(float(2 * np.count_nonzero(inFirst & inSecond) / size) if size else None)
+    return found
+
+
+def inRegion(slices: Sequence[LabelledSlice], region: Box) -> list[LabelledSlice]:
+    """What of the slices lies in a region, on the region's own grid."""
+    found = []
+    for taken in slices:
+        bounds = list(zip(*region, strict=True))
+        start, stop = bounds.pop(taken.axis)
+        if start <= taken.index < stop:
+            inside = tuple(slice(*bound) for bound in bounds)
+            before = None if taken.before is None else taken.before[inside]
+            found.append(replace(taken, index=taken.index - start, labels=taken.labels[inside], before=before))
     return found
 
 

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from unetseg.labelled_slices import LabelledSlice
 from unetseg.volume import LabelArray
 
-from .comparison import compare, meanDice
+from .comparison import compare, inRegion, meanDice
 from .correcting import Correcting
 from .job_runner import Steps
 from .mrml_adapter import volumeGeometry
@@ -113,18 +113,21 @@ class Offering:
     def _compare(self, prediction: Prediction, predictedBefore: LabelArray | None, heldOut: Planes) -> Comparison:
         corrections, version = self._correcting.corrections, self._version
         shownBefore = self._correcting.reader().all()
-        predicted = prediction.withinRegion(shownBefore)
-        shownAfter = corrections.merge(predicted, shownBefore, True)
+        shownAfter = corrections.merge(prediction.withinRegion(shownBefore), shownBefore, True)
         volume = prediction.target.volumes[0]
         self._difference.content = (volume, shownBefore, shownAfter)
-        held = [taken for taken in corrections.slices if (taken.axis, taken.index) in heldOut]
-        checked = [taken for taken in corrections.slices if taken.version == corrections.version]
+        # Outside the region of interest nothing was asked for, so that nothing can be judged there.
+        region = prediction.target.region or ((0, 0, 0), corrections.shape)
+        box = tuple(slice(*bounds) for bounds in zip(*region, strict=True))
+        held = inRegion([taken for taken in corrections.slices if (taken.axis, taken.index) in heldOut], region)
+        known = [taken for taken in corrections.slices if taken.before is not None]
+        checked = [taken for taken in known if taken.version == corrections.version]
         rows = compare(
             version.labels,
             shownBefore=shownBefore,
             shownAfter=shownAfter,
-            predictedBefore=predictedBefore,
-            predictedAfter=prediction.labels,
+            predictedBefore=None if predictedBefore is None else predictedBefore[box],
+            predictedAfter=prediction.labels[box],
             heldOut=held,
             checked=checked,
             voxelMl=volumeGeometry(volume).voxel_volume_mm3 / 1000,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -39,11 +38,11 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What came of it, on the grid of the first volume: labels, and uncertainty from 0 to 255."""
+    """What came of it, on the grid of the first volume: labels, and uncertainty from 0 to 255 where it is known."""
 
     target: Target
     labels: LabelArray
-    uncertainty: LabelArray
+    uncertainty: LabelArray | None
     notes: tuple[str, ...]
 
     def withinRegion(self, before: LabelArray) -> LabelArray:
@@ -104,7 +103,7 @@ class Segmenting:
         return Target(volumes, parameters.segmentation, version, caseId, region)
 
     def steps(self, target: Target) -> Steps:
-        """Steps of a job that returns a ``Prediction``; the label map is also kept in the project's folder."""
+        """Steps of a job that returns a ``Prediction``; of a whole volume the project's folder keeps the label map."""
         workspace = self._workspace
         images = yield from self._correcting.images.steps(workspace.project, target.caseId, target.volumes)
         folder = workspace.project.newJobFolder()
@@ -122,7 +121,8 @@ class Segmenting:
             )
             labels, _geometry = yield from load_array_in_steps(folder / "labels.npz")
             uncertainty, _geometry = yield from load_array_in_steps(folder / "uncertainty.npz")
-            (folder / "labels.npz").replace(workspace.project.resultFile(target.caseId, target.version.id))
+            if target.region is None:
+                (folder / "labels.npz").replace(workspace.project.resultFile(target.caseId, target.version.id))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         # The first note says why this device, which Settings show already.
@@ -133,10 +133,10 @@ class Segmenting:
         return self._workspace.project.resultFile(target.caseId, target.version.id).is_file()
 
     def stored(self, target: Target) -> Steps:
-        """As ``steps``, from the label map that the version has left for this case."""
+        """As ``steps``, from the label map that the version has left for this case: of the whole volume."""
         path = self._workspace.project.resultFile(target.caseId, target.version.id)
         labels, _geometry = yield from load_array_in_steps(path)
-        return Prediction(target, labels, np.zeros_like(labels), ())
+        return Prediction(replace(target, region=None), labels, None, ())
 
     def apply(self, prediction: Prediction) -> None:
         """Write a prediction into its segmentation, as one undo step; confirmed slices and edits stay."""
@@ -174,7 +174,8 @@ class Segmenting:
         writeLabels(segmentation, volume, target.version.labels, merged)
         setShow3D(segmentation, self._workspace.parameters.show3D)
         correcting.setPrediction(merged, before, corrections.merge(predicted, None, False), target.version.id)
-        self._uncertainty.content = (volume, prediction.uncertainty)
+        known = prediction.uncertainty is not None
+        self._uncertainty.content = (volume, prediction.uncertainty) if known else None
         self.refreshUncertainty()
 
     def hasUncertainty(self) -> bool:
