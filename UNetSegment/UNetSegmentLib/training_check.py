@@ -11,6 +11,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from unetseg.config import Label
+from unetseg.errors import UnetsegError
 from unetseg.labelled_slices import load_slices
 
 from .correcting import Correcting
@@ -39,21 +40,27 @@ class TrainingCheck:
 def checkTraining(workspace: Workspace, correcting: Correcting) -> TrainingCheck:
     """Look at the confirmed slices of the project that belong to the chosen model's structures."""
     labels = workspace.labels()
-    names = tuple(label.name for label in labels)
-    cases = tuple(
-        case
-        for case in workspace.project.cases()
-        if case.slices and case.labelNames == names and (case.id == correcting.caseId or case.images)
-    )
-    counts = [_voxelsPerSlice(case.annotation, case.annotation.stat().st_mtime_ns) for case in cases]
+    names, channels = tuple(label.name for label in labels), len(workspace.channelNames())
+    cases, counts, unreadable = [], [], []
+    for case in workspace.project.cases():
+        hasImages = case.id == correcting.caseId or len(case.images) >= channels
+        if case.slices and case.labelNames == names and hasImages:
+            try:
+                counts.append(_voxelsPerSlice(case.annotation, case.annotation.stat().st_mtime_ns))
+                cases.append(case)
+            except (UnetsegError, OSError):
+                unreadable.append(_("“{name}”").format(name=case.name))
     total = sum(case.slices for case in cases)
     problem = _problem(labels, cases, counts)
     warnings: list[str] = []
     if not problem:
+        if unreadable:
+            text = _("The confirmed slices of {volumes} cannot be read and are left out. Confirm them again.")
+            warnings.append(text.format(volumes=listed(unreadable)))
         warnings += _labelWarnings(labels, counts)
         warnings += _amountWarnings(correcting, total)
         warnings += _memoryWarnings(workspace, cases)
-    return TrainingCheck(cases, problem, tuple(warnings), _summary(workspace, total, len(cases)))
+    return TrainingCheck(tuple(cases), problem, tuple(warnings), _summary(workspace, total, len(cases)))
 
 
 def _problem(labels: Sequence[Label], cases: Sequence[StoredCase], counts: Sequence[np.ndarray]) -> str:

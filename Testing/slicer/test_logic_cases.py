@@ -1,0 +1,45 @@
+"""Which volumes of the project a training learns from."""
+
+from dataclasses import replace
+
+import pytest
+from loop import opened
+
+
+@pytest.fixture
+def loop(scene, tmp_path):
+    """Two volumes with one confirmed slice each; the second one is open."""
+    with opened(tmp_path) as loop:
+        loop.version = loop.addVersion()
+        for seed, name in enumerate(("first", "second")):
+            loop.addVolume(seed, name)
+            loop.segment()
+            loop.paintSlice(0, 2)
+            loop.confirm(0, 2)
+        yield loop
+
+
+def folderOf(loop, name):
+    return next(case.annotation.parent for case in loop.logic.project.cases() if case.name == name)
+
+
+def test_damaged_slices_of_one_volume_do_not_keep_the_others_from_being_learned(loop):
+    (folderOf(loop, "first") / "slices.json").write_text("{}")
+    loop.confirm(0, 3)
+    assert loop.logic.notice is None
+    assert loop.logic.whyNotTrain() == ""
+    assert loop.logic.trainingSummary().startswith("2 slices in 1 volume")
+    assert any("“first” cannot be read" in warning for warning in loop.logic.trainingWarnings())
+    loop.press("retrain", "trainButton")
+    loop.settle()
+    assert loop.logic.comparison is not None
+
+
+def test_a_volume_that_lacks_a_channel_of_the_model_is_left_out(loop):
+    project, model = loop.logic.project, loop.folder / "other.safetensors"
+    model.write_bytes(loop.version.path.read_bytes() + b" ")
+    other = project.add(model, replace(loop.version, name="Two channels", channels=2))
+    loop.parameters.channel2 = loop.parameters.volume
+    loop.parameters.model = other.id
+    loop.settle()
+    assert loop.logic.trainingSummary().startswith("1 slice in 1 volume")
