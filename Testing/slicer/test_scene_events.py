@@ -351,6 +351,23 @@ def test_a_result_is_one_undo_step_and_the_table_follows(loop):
         assert (loop.states(), loop.logic.corrections.version) == ({(0, 2): CONFIRMED}, other.id)
 
 
+def test_several_results_are_undone_one_after_the_other(loop):
+    loop.logic.ask = lambda text, choices, default: "replace"
+    found = []
+    for thresholds in (OTHER, (60, 140)):
+        found.append((loop.labels(), loop.states(), loop.logic.corrections.version))
+        loop.addVersion(thresholds)
+        loop.segment()
+        loop.paintSlice(1, len(found))
+        loop.settle()
+    for labels, states, version in reversed(found):
+        loop.editor.undo()
+        loop.editor.undo()
+        loop.settle()
+        assert np.array_equal(loop.labels(), labels)
+        assert (loop.states(), loop.logic.corrections.version) == (states, version)
+
+
 def test_keeping_a_version_is_one_undo_step_too(loop):
     before, states = loop.labels(), loop.states()
     loop.press("retrain", "trainButton")

@@ -38,6 +38,8 @@ from .slice_views import jumpToSlice, shownSlice
 from .wording import listed, suggestionReason
 from .workspace import Workspace
 
+UNDOABLE_RESULTS = 3
+"""Results whose undoing is understood; what each has predicted is kept for it."""
 MILLISECONDS_TO_SETTLE = 300
 """Edits are looked for when none has come for this long: a stroke is one edit."""
 
@@ -195,10 +197,12 @@ class Correcting(VTKObservationMixin):
 
         Undo brings ``before`` back, and with it the prediction that it was edited from.
         """
-        self._undoable = {
-            zlib.crc32(before): (self.corrections.baseline, self.corrections.version),
-            zlib.crc32(merged): (baseline, version),
-        }
+        known = (self.corrections.baseline, self.corrections.version)
+        for labels, prediction in ((before, known), (merged, (baseline, version))):
+            self._undoable.pop(zlib.crc32(labels), None)
+            self._undoable[zlib.crc32(labels)] = prediction
+        for oldest in tuple(self._undoable)[: -2 * UNDOABLE_RESULTS]:
+            del self._undoable[oldest]
         self._setBaseline(baseline, version)
         self.save()
         self._scan()
