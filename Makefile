@@ -1,6 +1,6 @@
 # Every command sets up what it needs in .venv, so each works on a fresh clone.
 #
-#   make demo                  segment, correct, retrain, segment again on phantoms; CASES=folder for real images
+#   make demo                  the panel's loop in pictures, on phantoms, without Slicer; CASES=folder for real images
 #   make test                  lint, types and all tests; UNETSEG_DATA=folder of real images
 #   make lint                  ruff and mypy only
 #   make slicer                3D Slicer with the module from this folder; SLICER=/path/to/Slicer
@@ -19,7 +19,8 @@ CAN_DRAW = import sys, ctypes, PySide6.QtWidgets; \
 .PHONY: demo test lint slicer bench setup clean
 
 demo: $(READY)
-	@PYTHONPATH=Testing/benchmarks $(BIN)/python Testing/demo/run_demo.py $(if $(CASES),--cases "$(CASES)")
+	@PYTHONPATH=Testing/benchmarks:Testing/slicer:Testing/slicer/host:UNetSegment \
+		$(BIN)/python Testing/demo/run_demo.py $(if $(CASES),--cases "$(CASES)")
 
 # The tests run whatever lint says, so that one run shows everything.
 test: $(READY)

@@ -1,89 +1,71 @@
-"""The demo's pictures."""
+"""Pictures of the demo: the panel as Slicer shows it at the left, the four views at the right."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no display needed
-
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
+import qt
+import slicer
+import vtk
+from layout import BAR_HEIGHT
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from unetseg.config import Label
-from unetseg.volume import LabelMap, Volume
+from UNetSegmentLib.slice_views import shownSlice, sliceTitle
 
-
-def draw_rounds(
-    path: Path,
-    volume: Volume,
-    truth: LabelMap,
-    rounds: Sequence[tuple[str, LabelMap]],
-    labels: Sequence[Label],
-    shown: Sequence[tuple[int, int]],
-) -> None:
-    """Three slices that were never shown (rows) in the image, the truth and after each round (columns)."""
-    axis = shown[0][0]
-    rows = _slices_never_shown(truth, axis, {index for _, index in shown})
-    columns = [("image", None), ("truth", truth), *rounds]
-    figure, axes = plt.subplots(
-        len(rows),
-        len(columns),
-        figsize=(1.9 * len(columns), 2.0 * len(rows) + 0.3),
-        squeeze=False,
-        layout="constrained",
-    )
-    colors = ListedColormap([tuple(value / 255 for value in label.color) for label in labels])
-    spacing = [volume.geometry.spacing_mm[i] for i in range(3) if i != axis]
-    for row, index in zip(axes, rows, strict=True):
-        image = np.take(volume.array[0], index, axis=axis)
-        low, high = np.percentile(image, [1, 99])
-        for place, (title, map_) in zip(row, columns, strict=True):
-            place.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=spacing[0] / spacing[1], origin="upper")
-            if map_ is not None:
-                overlay = np.take(map_.array, index, axis=axis)
-                place.imshow(
-                    np.ma.masked_equal(overlay, 0),
-                    cmap=colors,
-                    vmin=0,
-                    vmax=len(labels) - 1,
-                    alpha=0.55,
-                    interpolation="nearest",
-                    aspect=spacing[0] / spacing[1],
-                    origin="upper",
-                )
-            place.set_xticks([])
-            place.set_yticks([])
-            if index == rows[0]:
-                place.set_title(title, fontsize=8)
-        row[0].set_ylabel(f"slice {index}", fontsize=9)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+PANEL_WIDTH, WIDTH, HEIGHT = 400, 1200, 800
+SECTIONS = ("segment", "correct", "retrain", "compare", "settings")
+CORNERS = {"Red": (0, 0), "Green": (0, 1), "Yellow": (1, 1)}
+"""Column and row of the slice views in the four-up layout."""
+MOST_COLORS = 256
 
 
-def draw_curve(path: Path, curves: Mapping[str, Path]) -> None:
-    """Training loss against seconds, smoothed over 10 steps, one line a retraining."""
-    figure, place = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-    for name, file in curves.items():
-        records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-        points = [(record["seconds"], next(iter(record["loss"].values()))) for record in records if record.get("loss")]
-        seconds, loss = np.array(points).T
-        width = min(10, len(loss))
-        smooth = np.convolve(loss, np.ones(width) / width, mode="valid")
-        place.plot(seconds[width - 1 :], smooth, label=name)
-    place.set_xlabel("training time in seconds")
-    place.set_ylabel("loss (mean of 10 steps)")
-    place.legend(title="retrained on")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+def take_picture(path: Path, widget: Any, volume: Any, section: str) -> None:
+    """Unfold one section of the panel, fold the others, scroll to it, and write what the user sees now as PNG.
+
+    Each slice view of ``volume`` says which slice it shows. The file has 256 colours, which keeps it small.
+    """
+    picture = qt.QImage(WIDTH, HEIGHT, qt.QImage.Format_RGB888)
+    painter = qt.QPainter(picture)
+    painter.drawPixmap(0, 0, _panel(widget, section))
+    painter.drawImage(PANEL_WIDTH, 0, slicer.app.layoutManager().grab(WIDTH - PANEL_WIDTH, HEIGHT))
+    painter.setPen(qt.QColor("white"))
+    for view, (column, row) in CORNERS.items():
+        left, top = PANEL_WIDTH + column * (WIDTH - PANEL_WIDTH) // 2, row * HEIGHT // 2 + BAR_HEIGHT
+        painter.drawText(left + 8, top + 18, sliceTitle(volume, *shownSlice(view, volume)))
+    painter.end()
+    if not _with_few_colors(picture).save(str(path), "PNG", 0):  # 0: as small as it gets
+        raise OSError(f"cannot write the picture {path}")
 
 
-def _slices_never_shown(truth: LabelMap, axis: int, shown: set[int]) -> list[int]:
-    """At about a quarter, a half and three quarters of the structures' extent."""
-    occupied = np.flatnonzero((truth.array > 0).any(axis=tuple({0, 1, 2} - {axis})))
-    free = [int(index) for index in occupied if int(index) not in shown]
-    return sorted({free[len(free) * quarter // 4] for quarter in (1, 2, 3)})
+def _panel(widget: Any, section: str) -> Any:
+    """The part of the panel, as high as the picture, that begins with a section or ends with the panel."""
+    panel, buttons = widget.parent, slicer.util.childWidgetVariables(widget.panel.root)
+    for name in SECTIONS:
+        getattr(buttons, f"{name}Section").collapsed = name != section
+    panel.show()
+    slicer.app.processEvents()
+    height = max(HEIGHT, panel.layout().totalHeightForWidth(PANEL_WIDTH))
+    panel.resize(PANEL_WIDTH, height)
+    slicer.app.processEvents()
+    top = getattr(buttons, f"{section}Section").mapTo(panel, qt.QPoint(0, 0)).y()
+    return panel.grab(qt.QRect(0, min(top, height - HEIGHT), PANEL_WIDTH, HEIGHT))
+
+
+def _with_few_colors(picture: Any) -> Any:
+    """The picture with the colours that are closest to those it has."""
+    pixels = np.frombuffer(picture.constBits(), np.uint8).reshape(HEIGHT, -1)[:, : 3 * WIDTH]
+    image = vtk.vtkImageData()
+    image.SetDimensions(WIDTH, HEIGHT, 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(pixels.reshape(-1, 3), deep=True))
+    quantize = vtk.vtkImageQuantizeRGBToIndex()
+    quantize.SetNumberOfColors(MOST_COLORS)
+    quantize.SetInputData(image)
+    quantize.Update()
+    indices = vtk_to_numpy(quantize.GetOutput().GetPointData().GetScalars()).astype(np.uint8)
+    table = quantize.GetLookupTable()
+    colors = [table.GetTableValue(index)[:3] for index in range(table.GetNumberOfTableValues())]
+    result = qt.QImage(indices.data, WIDTH, HEIGHT, WIDTH, qt.QImage.Format_Indexed8).copy()
+    result.setColorTable([qt.QColor.fromRgbF(*color).rgb() for color in colors])
+    return result
