@@ -165,6 +165,16 @@ def test_painting_adds_removes_and_can_be_undone(editor):
     assert voxels(editor, "A") == {(1, 2, 3)}
 
 
+def test_what_a_script_writes_can_be_undone_once_the_state_is_saved(editor):
+    editor.paintArray(mask((1, 2, 3)))
+    editor.saveStateForUndo()
+    array = mask((4, 4, 4)).astype(np.uint8)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, editor.segmentationNode(), "A", editor.sourceVolumeNode())
+    assert voxels(editor, "A") == {(4, 4, 4)}
+    editor.undo()
+    assert voxels(editor, "A") == {(1, 2, 3)}
+
+
 def test_painting_one_segment_takes_the_voxel_from_the_other(editor):
     editor.paintArray(mask((0, 0, 0), (0, 0, 1)))
     editor.setCurrentSegmentID("B")
