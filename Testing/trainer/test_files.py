@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,20 @@ def test_a_lock_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
     with locked_folder(tmp_path) as third:
         assert third
+
+
+def test_a_lock_that_is_held_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    told: list[bool] = []
+
+    def wait() -> None:
+        with locked_folder(tmp_path, wait_seconds=60.0) as held:
+            told.append(held)
+
+    waiting = threading.Thread(target=wait)
+    with locked_folder(tmp_path):
+        waiting.start()
+    waiting.join()
+    assert told == [True]
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:

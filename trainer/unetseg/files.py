@@ -57,15 +57,17 @@ def _replace(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked_folder(folder: Path) -> Iterator[bool]:
-    """Holds ``folder/.lock`` and yields True; yields False where another process holds it.
+def locked_folder(folder: Path, *, wait_seconds: float = 0.0) -> Iterator[bool]:
+    """Holds ``folder/.lock`` and yields True; yields False where another process holds it for so long.
 
     The operating system releases the lock when its owner dies, so that none is ever stale; the file holds
     the owner's process id for the reader.
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
     try:
-        held = _try_lock(descriptor)
+        deadline = time.monotonic() + wait_seconds
+        while not (held := _try_lock(descriptor)) and time.monotonic() < deadline:
+            time.sleep(0.01)
         if held:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SECONDS_TO_END = 3.0
 """An aborted job that still runs after this time is ended together with the process."""
+SECONDS_TO_LOCK = 1.0
+"""Who only looks whether a job folder is in use holds its lock for a moment."""
 HEARTBEAT_SECONDS = 5.0
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -223,7 +225,7 @@ def _locked_job_folder(request: Request) -> Iterator[None]:
     if folder is None:
         yield
         return
-    with locked_folder(Path(folder)) as held:
+    with locked_folder(Path(folder), wait_seconds=SECONDS_TO_LOCK) as held:
         if not held:
             raise SettingsError(
                 "A job folder serves one process at a time",
