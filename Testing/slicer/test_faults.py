@@ -13,6 +13,7 @@ from fake_worker import STEP
 from unetseg.messages import Train
 from UNetSegmentLib import job
 from UNetSegmentLib.corrections import SliceState
+from UNetSegmentLib.record import recordNode
 
 ENDED = (
     "The computation ended before it was finished; your volumes and segmentations are as they were.",
@@ -95,7 +96,7 @@ def assertWellSaid(notice, text, remedy):
     assert remedy or notice.actions
 
 
-def assertShown(loop, notice):
+def assertShown(loop, notice, begins=""):
     """In the bar at the panel's top, with a report that names programs and versions and no patient."""
     ui = loop.ui("notice")
     assert ui.noticeFrame.isVisibleTo(loop.widget.panel.root)
@@ -103,7 +104,8 @@ def assertShown(loop, notice):
     slicer.app.clipboard().clear()
     loop.press("notice", "copyReportButton")
     report = slicer.app.clipboard().text()
-    assert report.startswith(notice.text)
+    assert begins in report.splitlines()[0]
+    assert report.startswith(notice.text) or begins
     assert re.search(r"^Slicer 5\.\d+; .+; Python 3\.\d+", report, re.MULTILINE)
     assert len(report.splitlines()) > 5
     assert not any(part in report for part in (PATIENT, *PATIENT.replace("^", " ").split()))
@@ -193,6 +195,15 @@ def test_a_death_that_nobody_waits_for_is_not_told_and_the_next_job_works(loop):
     loop.until(lambda: not loop.logic._workspace.worker.running)
     assertWorks(loop, "segment")
     assert loop.notices == []
+
+
+def test_the_user_reads_the_name_of_a_volume_and_the_report_leaves_it_out(loop):
+    recordNode(loop.parameters.segmentation).SetParameter("corrections", "{")
+    loop.parameters.segmentation, segmentation = None, loop.parameters.segmentation
+    loop.parameters.segmentation = segmentation
+    loop.settle()
+    assert f"“{PATIENT} segmentation”" in loop.logic.notice.text
+    assertShown(loop, loop.logic.notice, "“…”")
 
 
 # ---- a training that has come some way ----

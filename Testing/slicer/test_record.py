@@ -237,7 +237,7 @@ def test_damaged_slices_are_refused_in_words_and_kept_aside(segmentation, volume
         assert text != intact
         node.SetParameter("corrections", text)
         node.SetParameter("baseline", baseline)
-        with pytest.raises(ImageError, match=r"Liver and kidneys must be readable.*Nothing was deleted"):
+        with pytest.raises(ImageError, match=r"“Liver and kidneys” must be readable.*Nothing was deleted"):
             loadRecord(segmentation)
         assert node.GetParameter(f"corrections kept {number}") == text
         assert node.GetParameter(f"baseline kept {number}") == baseline

@@ -211,6 +211,23 @@ def test_a_scene_that_is_added_mixes_nothing_up(loop, tmp_path):
     assert {name: stored(case.annotation) for name, case in cases.items()} == {PATIENT: [(0, 2)], "Second": [(1, 7)]}
 
 
+def test_a_scene_added_to_itself_makes_two_cases(loop, tmp_path):
+    loop.begin()
+    saveScene(tmp_path / "scene.mrb")
+    load(loop, tmp_path / "scene.mrb", clear=False)
+    segmentations = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert len(segmentations) == 2
+    assert loop.parameters.segmentation == segmentations[1]
+    loop.confirm(0, 3)
+    assert loop.states() == {(0, 2): CONFIRMED, (0, 3): UNCHANGED, (0, 4): EDITED}
+    loop.parameters.volume = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0]
+    loop.settle()
+    assert loop.parameters.segmentation == segmentations[0]
+    loop.confirm(0, 1)
+    cases = loop.logic.project.cases()
+    assert sorted(stored(case.annotation) for case in cases) == [[(0, 2), (0, 1)], [(0, 2), (0, 3)]]
+
+
 def assertOpen(loop, labels, states):
     assert np.array_equal(loop.labels(), labels)
     assert loop.states() == states

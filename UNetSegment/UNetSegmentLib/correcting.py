@@ -23,8 +23,10 @@ from .effort import EffortClock
 from .images import ImageExport
 from .mrml_adapter import volumeGeometry
 from .record import (
+    CASE,
     loadRecord,
     recordBaseline,
+    recordedCase,
     recordedVolume,
     recordNode,
     removeRecord,
@@ -51,8 +53,6 @@ _EDIT_EVENTS = (
     "SegmentRemoved",
 )
 _SCAN, _SAVE, _BASELINE = "scan", "save", "baseline"
-_CASE = "case"
-"""Parameter of the record node: id of the case in the project."""
 
 
 class Correcting(VTKObservationMixin):
@@ -73,6 +73,7 @@ class Correcting(VTKObservationMixin):
         self._workspace = workspace
         self._volume: Any = None
         self._segmentation: Any = None
+        self._problem = ""
         self._undoable: dict[int, tuple[LabelArray, str]] = {}
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
@@ -98,17 +99,25 @@ class Correcting(VTKObservationMixin):
         try:
             self._load()
         except UnetsegError as error:
+            self._problem = f"{error.rule}. {error.remedy}"
             self._workspace.report(error)
             return
         for event in _EDIT_EVENTS:
             self.addObserver(segmentation.GetSegmentation(), getattr(slicer.vtkSegmentation, event), self._onEdited)
         self._scan()
+        self.introduce()
+
+    def introduce(self) -> None:
+        """Store what the scene brings along in a project that does not know of it, as on another computer."""
+        known = (case.id for case in self._workspace.project.cases())
+        if self.corrections is not None and self.corrections.slices and self.caseId not in known:
+            self.save()
 
     def begin(self, segmentation: Any, volume: Any, caseId: str) -> None:
         """A new segmentation belongs to this case of the project from its first moment on."""
         geometry = volumeGeometry(volume)
         saveRecord(segmentation, volume, Corrections(geometry.shape, geometry.spacing_mm))
-        recordNode(segmentation).SetParameter(_CASE, caseId)
+        recordNode(segmentation).SetParameter(CASE, caseId)
 
     def release(self) -> None:
         """Let go of the nodes; what is confirmed lies in the scene and the project already."""
@@ -118,7 +127,7 @@ class Correcting(VTKObservationMixin):
         self._workspace.tasks.cancel(_SCAN)
         self._record()
         self._volume = self._segmentation = self.corrections = self.changes = self.suggestion = None
-        self.rows, self.caseId = (), ""
+        self.rows, self.caseId, self._problem = (), "", ""
         self._undoable.clear()
 
     def labels(self) -> tuple[Label, ...]:
@@ -130,7 +139,7 @@ class Correcting(VTKObservationMixin):
         """Why a result with these labels cannot go into this segmentation; empty where it can."""
         corrections = self.corrections
         if corrections is None or not (corrections.version or corrections.slices):
-            return ""
+            return self._problem
         names, others = ([label.name for label in found if label.value] for found in (self.labels(), labels))
         if names == others:
             return ""
@@ -144,7 +153,7 @@ class Correcting(VTKObservationMixin):
     def whyNotConfirm(self, viewName: str) -> str:
         """Why the slice in a view cannot be confirmed now; empty where it can."""
         if self.corrections is None:
-            return _("Segment the volume first, or choose a segmentation")
+            return self._problem or _("Segment the volume first, or choose a segmentation")
         try:
             shownSlice(viewName, self._volume)
         except ImageError as error:
@@ -155,8 +164,10 @@ class Correcting(VTKObservationMixin):
         """The slice that the view shows is right.
 
         Raises:
-            ImageError: the view does not show one slice of the volume.
+            ImageError: the view does not show one slice of the volume, or nothing is segmented yet.
         """
+        if self.corrections is None:
+            raise ImageError(self.whyNotConfirm(viewName))
         self.confirm([shownSlice(viewName, self._volume)])
 
     def confirm(self, planes: list[tuple[int, int]]) -> None:
@@ -219,6 +230,11 @@ class Correcting(VTKObservationMixin):
         self._workspace.tasks.drain(_SCAN)
         return self.changes.editedVoxels
 
+    @property
+    def saving(self) -> bool:
+        """Whether something confirmed is still on its way into the project."""
+        return self._workspace.tasks.busy(_SAVE)
+
     def save(self) -> None:
         """Into the scene and into the project's folder, in the next idle moments."""
         # The choices of now: another volume may be chosen before those moments come.
@@ -229,7 +245,7 @@ class Correcting(VTKObservationMixin):
         workspace, corrections = self._workspace, self.corrections
         if slicer.mrmlScene.IsNodePresent(self._segmentation):
             saveRecord(self._segmentation, self._volume, corrections)
-            recordNode(self._segmentation).SetParameter(_CASE, self.caseId)
+            recordNode(self._segmentation).SetParameter(CASE, self.caseId)
             yield
             tagSegments(self._segmentation, corrections)
             yield
@@ -246,8 +262,7 @@ class Correcting(VTKObservationMixin):
         self.corrections = found or Corrections(geometry.shape, geometry.spacing_mm)
         if found is None:
             self._restore()
-        node = recordNode(self._segmentation)
-        self.caseId = (node.GetParameter(_CASE) if node is not None else "") or self._workspace.project.newCaseId()
+        self.caseId = recordedCase(self._segmentation) or self._workspace.project.newCaseId()
 
     def _restore(self) -> None:
         """What the segments' tags tell of a segmentation that was loaded from a file of its own."""

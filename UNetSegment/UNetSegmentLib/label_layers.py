@@ -122,7 +122,7 @@ class LabelLayers:
         if merged.GetDimensions()[::-1] != volumeShape(self._volumeNode):
             raise ImageError(
                 _("Slicer could not bring the segmentation to the volume's resolution"),
-                received=self._segmentationNode.GetName(),
+                received=_("“{name}”").format(name=self._segmentationNode.GetName()),
                 remedy=_("Choose the volume that this segmentation was made for"),
             )
         ranks = _ranks({rank: rank for rank in range(1, len(segmentIDs) + 1)})

@@ -26,6 +26,8 @@ from .corrections import Corrections
 MODULE_NAME = "UNetSegment.Record"
 CONFIRMED_TAG = "UNetSegment.confirmed"
 
+CASE = "case"
+"""Parameter of the record node: id of the case in the project."""
 _SEGMENTATION, _VOLUME = "segmentation", "volume"
 _CORRECTIONS, _BASELINE, _SHAPE = "corrections", "baseline", "shape"
 
@@ -40,6 +42,18 @@ class SliceReader(Protocol):
 def recordNode(segmentationNode: Any) -> Any:
     """The hidden ``vtkMRMLScriptedModuleNode`` of a segmentation; None where nothing was saved yet."""
     return next((node for node in _records() if node.GetNodeReference(_SEGMENTATION) == segmentationNode), None)
+
+
+def recordedCase(segmentationNode: Any) -> str:
+    """Id of the segmentation's case in the project; empty where it has none.
+
+    Also where an earlier segmentation has the same, as when a scene was added to itself: each is a case of its own.
+    """
+    own = recordNode(segmentationNode)
+    if own is None:
+        return ""
+    case = own.GetParameter(CASE)
+    return case if next(node for node in _records() if node.GetParameter(CASE) == case) == own else ""
 
 
 def recordedVolume(segmentationNode: Any) -> Any:
@@ -94,14 +108,14 @@ def loadRecord(segmentationNode: Any) -> Corrections | None:
         corrections = Corrections.fromJson(_parsed(node, _CORRECTIONS))
     except (ImageError, RecordError) as error:
         _setAside(node, _CORRECTIONS, _BASELINE)
-        rule = _("The confirmed slices of {name} must be readable as they were saved")
+        rule = _("The confirmed slices of “{name}” must be readable as they were saved")
         raise _damaged(rule, segmentationNode, error) from error
     try:
         if node.GetParameter(_BASELINE):
             corrections.unpackBaseline(_parsed(node, _BASELINE))
     except (ImageError, RecordError) as error:
         _setAside(node, _BASELINE)
-        rule = _("The labels of {name} from before your changes must be readable as they were saved")
+        rule = _("The labels of “{name}” from before your changes must be readable as they were saved")
         raise _damaged(rule, segmentationNode, error) from error
     return corrections
 
@@ -144,7 +158,7 @@ def restoreFromTags(segmentationNode: Any, corrections: Corrections, reader: Sli
         fields = [plane.split("-") for plane in planes.split()]
         checksums = {(int(axis), int(index)): checksum for axis, index, checksum in fields}
     except ValueError as error:
-        rule = _("The list of the confirmed slices of {name} must be readable as it was saved")
+        rule = _("The list of the confirmed slices of “{name}” must be readable as it was saved")
         raise _damaged(rule, segmentationNode, error) from error
     if shape != corrections.shape or any(axis > 2 or index >= shape[axis] for axis, index in checksums):
         raise ImageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -155,8 +156,8 @@ class Workspace:
         else:
             text = _("Something went wrong in UNetSegment; your volumes and segmentations are as they were.")
             remedy = _("Please copy the report and send it to the developers")
-        report = "\n".join([text, remedy, "", self._environment(), "", *dict.fromkeys((details, self.worker.log()))])
-        self._show(Notice("error", text, remedy, report, actions))
+        parts = [text, remedy, "", self._environment(), "", *dict.fromkeys((details, self.worker.log()))]
+        self._show(Notice("error", text, remedy, _withoutNames("\n".join(parts)), actions))
 
     def dismissNotice(self) -> None:
         """The user has read the message."""
@@ -173,3 +174,8 @@ class Workspace:
         application = f"Slicer {slicer.app.majorVersion}.{slicer.app.minorVersion}"
         parts = [application, platform.platform(), f"Python {platform.python_version()}"]
         return "; ".join([*parts, *(f"{name} {version}" for name, version in versions.items())])
+
+
+def _withoutNames(text: str) -> str:
+    """What stands in quotation marks left out: the names of volumes are often those of patients."""
+    return re.sub("“[^”]*”", "“…”", text)
