@@ -129,9 +129,8 @@ def test_segments_are_seen_in_the_views_and_in_the_picture_of_all_four(volume, t
     segmentation.CreateClosedSurfaceRepresentation()
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     assert pixel("Green", 100, 100) == [255, 0, 0]
-    red, green, blue = pixel("3D", 100, 100)
-    assert red > 100
-    assert green == blue == 0
+    red, green, blue = np.moveaxis(slicer.app.layoutManager().viewImage("3D", 200, 200), 2, 0)
+    assert ((red > 100) & (green == 0) & (blue == 0)).sum() > 500  # of 40 000
     slicer.app.layoutManager().screenshot(tmp_path / "views.png", 400, 400)
     picture = qt.QImage(str(tmp_path / "views.png"))
     assert (picture.width(), picture.height()) == (400, 400)
