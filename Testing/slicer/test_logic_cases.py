@@ -43,3 +43,11 @@ def test_a_volume_that_lacks_a_channel_of_the_model_is_left_out(loop):
     loop.parameters.model = other.id
     loop.settle()
     assert loop.logic.trainingSummary().startswith("1 slice in 1 volume")
+
+
+def test_a_slice_confirmed_at_the_last_moment_is_learned_from(loop):
+    loop.logic.jumpTo(0, 3)
+    loop.logic.confirmSlice("Red")
+    loop.logic.startTraining()
+    loop.settle()
+    assert loop.logic.project.version(loop.logic.comparison.versionId).slices == 3

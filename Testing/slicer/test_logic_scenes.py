@@ -29,3 +29,20 @@ def test_a_scene_added_to_another_one_is_followed_with_its_corrections(loop, tmp
     assert loop.logic.notice is None
     assert loop.parameters.segmentation != other
     assert loop.states() == {(0, 2): SliceState.CONFIRMED}
+
+
+def test_the_slices_of_a_scene_from_another_computer_can_be_learned_from(loop, tmp_path):
+    loop.logic.setProjectFolder(str(tmp_path / "elsewhere"))
+    loop.settle()
+    assert (loop.folder / "elsewhere" / "cases" / loop.logic._correcting.caseId / "slices.json").is_file()
+    loop.addVersion()
+    loop.settle()
+    assert loop.logic.whyNotTrain() == ""
+    saved = str(tmp_path / "scene.mrb")
+    slicer.util.saveScene(saved)
+    slicer.mrmlScene.Clear()
+    loop.logic.removeEverything()
+    slicer.util.loadScene(saved)
+    loop.addVersion()
+    loop.settle()
+    assert loop.logic.whyNotTrain() == ""

@@ -219,11 +219,7 @@ class SegmentationLogic(VTKObservationMixin):
         return self._offering.whyNotKeep()
 
     def whyNotUncertainty(self) -> str:
-        return (
-            ""
-            if self._segmenting.hasUncertainty()
-            else _("Segment the volume to see where the network is unsure")
-        )
+        return "" if self._segmenting.hasUncertainty() else _("Segment the volume to see where the network is unsure")
 
     def viewsTilted(self) -> bool:
         """Whether a view does not lie along the volume's slices."""
@@ -338,6 +334,7 @@ class SegmentationLogic(VTKObservationMixin):
         """Work in another folder; what lies in the old one stays there."""
         self._workspace.project = Project(Path(path), shippedFolder=SHIPPED_MODELS)
         self.settings.projectFolder = path
+        self._correcting.introduce()
         self.changed.emit()
 
     def removeEverything(self) -> None:
@@ -403,9 +400,10 @@ class SegmentationLogic(VTKObservationMixin):
         self.project.cleanJobs()
         self._computation.prepare()
         self._versions.takeIn()
+        problems = self.project.problems()
+        if problems:
+            self._workspace.say("warning", "\n".join(problems))
         self._retraining.offerResume()
-        for problem in self.project.problems():
-            self._workspace.say("warning", problem)
 
     def closeScene(self) -> None:
         """The scene is being closed: a training saves what it has; the rest ends, and nothing is left behind."""

@@ -127,6 +127,9 @@ class Retraining:
         workspace, correcting = self._workspace, self._correcting
         if correcting.corrections is not None and correcting.corrections.slices:
             yield from correcting.images.steps(workspace.project, correcting.caseId, workspace.volumes())
+        while correcting.saving:
+            yield
+        self._checked = None
         base = self._base()
         workspace.project.checkSpaceForTraining(base.path.stat().st_size if base is not None else LARGEST_COMPACT_BYTES)
         folder = workspace.project.newJobFolder()
