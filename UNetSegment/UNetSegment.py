@@ -84,8 +84,11 @@ class UNetSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """The module is unloaded or reloaded, or the application ends."""
         self.removeObservers()
-        self.panel.close()
-        self.logic.segmentation.close()
+        # Where setup has failed, Slicer still unloads what there is.
+        if self.panel is not None:
+            self.panel.close()
+        if self.logic is not None:
+            self.logic.segmentation.close()
 
     def onSceneStartClose(self, caller, event):
         """No node may be used any more."""

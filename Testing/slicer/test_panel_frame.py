@@ -401,3 +401,13 @@ def test_sample_data_is_offered_where_there_is_a_module_for_it(module, monkeypat
     assert len(SampleData.sources) > 0
     monkeypatch.delitem(sys.modules, "SampleData")
     slicer.app.startupCompleted.emit()
+
+
+def test_a_module_whose_setup_has_failed_can_be_unloaded(scene, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("made up")
+
+    monkeypatch.setattr(sys.modules["UNetSegmentLib.panel"], "Panel", fail)
+    with pytest.raises(RuntimeError, match="made up"):
+        host.loadModule(str(MODULE))
+    host.close(slicer.modules.UNetSegmentWidget)
