@@ -35,7 +35,7 @@ from .record import (
     segmentationOf,
     tagSegments,
 )
-from .segmentation_adapter import LabelReader
+from .segmentation_adapter import LabelReader, bindSegments
 from .slice_views import jumpToSlice, shownSlice
 from .wording import listed, suggestionReason
 from .workspace import Workspace
@@ -172,6 +172,7 @@ class Correcting(VTKObservationMixin):
 
     def confirm(self, planes: list[tuple[int, int]]) -> None:
         """These slices are right as they are now; the time since the last confirmation is shared among them."""
+        bindSegments(self._segmentation, self.labels())
         reader, seconds = self.reader(), self.effort.take() / max(len(planes), 1)
         for axis, index in planes:
             self.corrections.confirm(axis, index, reader.slice(axis, index), seconds)

@@ -62,10 +62,21 @@ def prepareSegmentation(segmentationNode: Any, volumeNode: Any, labels: Sequence
     _placeBeside(segmentationNode, volumeNode)
     segmentationNode.CreateDefaultDisplayNodes()
     for label in _foreground(labels):
-        segment = segmentation.GetSegment(bound.get(label.value) or _addSegment(segmentation, label))
-        for tag, value in ((VALUE_TAG, str(label.value)), (STRUCTURE_TAG, _tagText(label.name))):
-            if _tag(segment, tag) != value:
-                segment.SetTag(tag, value)
+        if label.value not in bound:
+            _addSegment(segmentation, label)
+    bindSegments(segmentationNode, labels)
+
+
+def bindSegments(segmentationNode: Any, labels: Sequence[Label]) -> None:
+    """Let the segments of the labels keep their values, however they are renamed and ordered from now on."""
+    segmentation = segmentationNode.GetSegmentation()
+    bound = _boundSegments(segmentation, labels)
+    for label in _foreground(labels):
+        if label.value in bound:
+            segment = segmentation.GetSegment(bound[label.value])
+            for tag, value in ((VALUE_TAG, str(label.value)), (STRUCTURE_TAG, _tagText(label.name))):
+                if _tag(segment, tag) != value:
+                    segment.SetTag(tag, value)
 
 
 def labelsOf(segmentationNode: Any) -> tuple[Label, ...]:
@@ -216,14 +227,13 @@ def _hasName(segment: Any, label: Label) -> bool:
     return segment.GetName() == label.name or _tag(segment, STRUCTURE_TAG) == _tagText(label.name)
 
 
-def _addSegment(segmentation: Any, label: Label) -> str:
+def _addSegment(segmentation: Any, label: Label) -> None:
     name = segmentation.AddEmptySegment(segmentID(label), label.name, [part / 255 for part in label.color])
     segment = segmentation.GetSegment(name)
     if label.terminology:
         segment.SetTag(_TERMINOLOGY_TAG, label.terminology)
     else:
         segment.RemoveTag(_TERMINOLOGY_TAG)
-    return name
 
 
 def _label(value: int, segment: Any) -> Label:

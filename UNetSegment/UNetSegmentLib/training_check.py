@@ -66,6 +66,8 @@ def checkTraining(workspace: Workspace, correcting: Correcting) -> TrainingCheck
 def _problem(labels: Sequence[Label], cases: Sequence[StoredCase], counts: Sequence[np.ndarray]) -> str:
     if len(labels) < 2:
         return _("Choose a model, or name the structures of a new one")
+    if [label.value for label in labels] != list(range(len(labels))):
+        return _("A structure was deleted: add a segment in its place, and confirm again the slices that showed it")
     if not cases:
         return _("Confirm at least one slice first: correct it, then press “This slice is right”")
     if not any(count[:, 1 : len(labels)].any() for count in counts):
@@ -97,6 +99,8 @@ def _amountWarnings(correcting: Correcting, total: int) -> list[str]:
     changes = correcting.changes
     if changes is not None and changes.editedVoxels:
         found.append(_("There are changed slices that you have not confirmed; they will not be learned from."))
+    if changes is not None and changes.changedSince:
+        found.append(_("Slices that you have changed since you confirmed them count as they were then. Confirm them."))
     return found
 
 
