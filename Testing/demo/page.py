@@ -37,9 +37,9 @@ SCENES = {
     ),
     "compare": (
         "Compare before you decide",
-        "The new version is offered, not forced upon you. The table shows how well the old and the new version agree "
-        "with you on a slice that neither has learned from. In the views, green would be added, red removed, and "
-        "yellow become another structure.",
+        "The new version is offered, not forced upon you. The table shows how well the old and the new one agree with "
+        "you on a slice that neither has learned from. In the views, the outlines are the result in use; the new "
+        "version would add what is green, remove what is red, and make another structure of what is yellow.",
     ),
     "keep": (
         "Keep it",

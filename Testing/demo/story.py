@@ -85,9 +85,10 @@ class Story:
     def _segment(self) -> None:
         started = time.monotonic()
         self._doctor.segment()
+        seconds = time.monotonic() - started
         self._look()
-        self.results.append(Result(0, self._doctor.labels(), time.monotonic() - started))
         self._take("segment", "segment")
+        self.results.append(Result(0, self._doctor.labels(), seconds))
 
     def _correct(self, count: int, *, picture: bool) -> None:
         """``count`` slices that the panel suggests, but none that is watched, so that these never are learned from."""
@@ -136,8 +137,11 @@ class Story:
         doctor = self._doctor
         if picture:
             doctor.ui("compare").differenceCheckBox.click()
-            doctor.settle()
+            # As the user would in the module Segmentations: the filling hides the difference.
+            display = doctor.parameters.segmentation.GetDisplayNode()
+            display.SetVisibility2DFill(False)
             self._take("compare", "compare")
+            display.SetVisibility2DFill(True)
         doctor.press("compare", "keepButton")
         self._look()
         labels = doctor.labels()
