@@ -399,17 +399,17 @@ class SegmentationLogic(VTKObservationMixin):
         """The panel was opened: look what can be computed, and what has happened in the project meanwhile."""
         self.project.cleanJobs()
         self._computation.prepare()
-        self._versions.takeIn()
         problems = self.project.problems()
         if problems:
             self._workspace.say("warning", "\n".join(problems))
-        self._retraining.offerResume()
+        if not self._retraining.offerResume():  # the offer would be lost among the messages of another job
+            self._versions.takeIn()
 
     def closeScene(self) -> None:
         """The scene is being closed: a training saves what it has; the rest ends, and nothing is left behind."""
         if self.job is not None and self.job.kind in ("train", "compare"):
             self._workspace.jobs.cancel(keep=self.job.kind == "train")
-        elif self.job is not None:
+        elif self.job is not None and self.job.kind == "segment":
             self._workspace.jobs.close()
             self._workspace.worker.shutdown()
         self._correcting.release()

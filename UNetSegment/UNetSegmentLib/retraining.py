@@ -89,8 +89,8 @@ class Retraining:
             return self._workspace.parameters.minutes * 60
         return BUDGET_SECONDS[budget]["cpu" if self._onCpu() else "gpu"]
 
-    def offerResume(self) -> None:
-        """Say so where an earlier session was interrupted while training."""
+    def offerResume(self) -> bool:
+        """Whether an earlier session was interrupted while training; the user is told."""
         folders = self._workspace.project.unfinishedTrainings()
         if folders:
             self._stopped = folders[-1]
@@ -100,6 +100,7 @@ class Retraining:
                 _("It can go on where it stood"),
                 (("resume", _("Go on with it")), ("discard", _("Discard it"))),
             )
+        return bool(folders)
 
     def discardStopped(self) -> None:
         """Forget the training that was interrupted."""

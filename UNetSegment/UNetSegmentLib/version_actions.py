@@ -111,11 +111,17 @@ class VersionActions:
         return version
 
     def _imported(self, paths: list[Path]) -> Steps:
+        """Steps of a job that takes in every file that is a model, and then fails where one is none."""
         reply = yield from self._workspace.describe(tuple(paths))
-        versions = []
+        versions, failures = [], []
         for path, description in zip(paths, reply.models, strict=True):
-            record = _described(_document(description), path.stem)
-            versions.append((yield from self._workspace.project.addInSteps(path, record)))
+            try:
+                record = _described(_document(description), path.stem)
+                versions.append((yield from self._workspace.project.addInSteps(path, record)))
+            except ModelFileError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return versions
 
     def _onImported(self, versions: list[Version]) -> None:
