@@ -87,3 +87,26 @@ def test_a_model_of_other_structures_does_not_touch_the_corrections_of_these(log
     assert logic._correcting.editedNow() == 0
     logic.parameters.segmentation = None
     assert logic.whyNotSegment() == ""
+
+
+def test_turning_back_from_a_volume_without_segmentation_finds_the_corrections_again(logic, tmp_path):
+    version = addVersion(logic, tmp_path, "liver", LIVER)
+    first, second = addVolume("first"), addVolume("second")
+    ofFirst = segmentationWith(logic, first, version)
+    logic.parameters.volume = second
+    assert logic.parameters.segmentation is None
+    logic.parameters.volume = first
+    assert logic.parameters.segmentation == ofFirst
+    assert logic.corrections.version == version.id
+    logic.parameters.segmentation = None
+    assert logic.parameters.segmentation is None
+
+
+def test_choosing_a_segmentation_brings_the_volume_that_it_was_made_for(logic, tmp_path):
+    version = addVersion(logic, tmp_path, "liver", LIVER)
+    first, second = addVolume("first"), addVolume("second")
+    ofFirst = segmentationWith(logic, first, version)
+    logic.parameters.volume = second
+    logic.parameters.segmentation = ofFirst
+    assert logic.parameters.volume == first
+    assert logic.corrections.version == version.id

@@ -87,10 +87,8 @@ class Correcting(VTKObservationMixin):
         segmentation = parameters.segmentation if parameters is not None else None
         if volume == self._volume and segmentation == self._segmentation:
             return
-        if volume is not None and segmentation is not None and recordedVolume(segmentation) not in (None, volume):
-            # The user has turned to another volume; the segmentation of the one before is not meant.
-            parameters.segmentation = segmentationOf(volume)
-            return
+        if volume is not None and self._turned(volume, segmentation):
+            return  # to come back with the two that belong together
         self.release()
         self._volume, self._segmentation = volume, segmentation
         if volume is None or segmentation is None:
@@ -106,6 +104,23 @@ class Correcting(VTKObservationMixin):
             self.addObserver(segmentation.GetSegmentation(), getattr(slicer.vtkSegmentation, event), self._onEdited)
         self._scan()
         self.introduce()
+
+    def _turned(self, volume: Any, segmentation: Any) -> bool:
+        """Whether the user has turned to another volume or segmentation, so that the other one has to follow."""
+        parameters = self._workspace.parameters
+        if segmentation is None:
+            found = segmentationOf(volume) if volume != self._volume else None
+            if found is not None:
+                parameters.segmentation = found
+            return found is not None
+        recorded = recordedVolume(segmentation)
+        if recorded in (None, volume):
+            return False
+        if segmentation == self._segmentation:
+            parameters.segmentation = segmentationOf(volume)
+        else:
+            parameters.volume = recorded
+        return True
 
     def introduce(self) -> None:
         """Store what the scene brings along in a project that does not know of it, as on another computer."""
