@@ -239,6 +239,7 @@ def opened(folder: Path, mode: str = "healthy") -> Iterator[Loop]:
         loop.close()
         assert not loop.processes()
         assert observers(*_watched()) == before
+        assert not any(each.Observations for each in (loop.widget, loop.logic, loop.logic._correcting))
     finally:
         for pid in loop.processes():
             os.kill(pid, 9)

@@ -133,6 +133,22 @@ def test_a_deleted_volume_or_another_one_takes_the_overlays_away(loop):
     assert versions(loop)[0] == ("Organs, round 1", "kept")
 
 
+def test_a_slice_confirmed_just_before_the_scene_is_closed_is_in_the_project(loop):
+    loop.logic.jumpTo(1, 3)
+    labels = loop.labels()[:, 3]
+    loop.press("correct", "confirmGreenButton")
+    slicer.mrmlScene.Clear()
+    assert np.array_equal(loop.storedSlices()[1, 3].labels, labels)
+
+
+def test_a_segmentation_that_is_not_chosen_any_more_is_let_go(loop):
+    follower = loop.logic._correcting
+    assert follower.Observations
+    loop.parameters.segmentation = None
+    loop.settle()
+    assert not follower.Observations
+
+
 def test_an_overlay_is_not_drawn_again_for_another_choice(loop):
     loop.ui("correct").uncertaintyCheckBox.click()
     before = nodeIds()
