@@ -51,3 +51,20 @@ def test_a_training_that_can_go_on_is_offered_beside_all_problems(loop):
     project.release()
     loop.logic.enter()
     assert "resume" in dict(loop.logic.notice.actions)
+
+
+def test_a_training_cannot_go_on_beside_other_work_and_is_not_forgotten(loop):
+    loop.addVersion()
+    loop.addVolume()
+    loop.mode("slow")
+    loop.start("segment")
+    unfinished = loop.logic.project.newJobFolder()
+    loop.logic._retraining._stopped = unfinished
+    loop.logic.noticeAction("resume")
+    assert "has ended" in loop.logic.notice.text
+    assert "resume" in dict(loop.logic.notice.actions)
+    assert loop.logic.job.kind == "segment"
+    loop.mode("healthy")
+    loop.settle()
+    loop.pressAction("discard")
+    assert not unfinished.exists()

@@ -12,7 +12,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from unetseg.config import Label
-from unetseg.errors import CancelledError, TrainingDataError
+from unetseg.errors import CancelledError, SettingsError, TrainingDataError
 from unetseg.labelled_slices import load_slices
 from unetseg.messages import Epoch, Train, Trained, TrainingCase, decode, encode
 from unetseg.records import from_json, to_json
@@ -79,7 +79,10 @@ class Retraining:
         self._begin(self._steps())
 
     def resume(self) -> None:
-        """Go on with the training that was interrupted last."""
+        """Go on with the training that was interrupted last, once nothing else is on its way."""
+        if self._workspace.jobs.status is not None:
+            self._onFailed(SettingsError(_("The training can go on when the work on its way has ended")))
+            return
         folder, self._stopped = self._stopped, None
         self._begin(self._resumed(folder))
 
