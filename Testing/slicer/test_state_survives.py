@@ -183,6 +183,9 @@ def test_a_segmentation_file_alone_keeps_which_slices_are_confirmed(loop, tmp_pa
     assert np.array_equal(loop.logic.corrections.slices[0].labels, labels[2])
     loop.parameters.model = version
     loop.segment()
+    assert np.array_equal(loop.labels(), labels)
+    loop.logic.ask = lambda text, choices, default: "replace"
+    loop.segment()
     assert np.array_equal(loop.labels()[2], labels[2])
     assert np.array_equal(loop.labels()[:, 3], labels[:, 3])
     assert np.array_equal(np.delete(loop.labels(), 3, 1)[4], np.delete(predicted(), 3, 1)[4])

@@ -160,16 +160,17 @@ class Segmenting:
 
     def _write(self, prediction: Prediction, segmentation: Any) -> None:
         correcting, target = self._correcting, prediction.target
-        keepEdits = True
+        volume, answer = target.volumes[0], "keep"
+        before = LabelReader(segmentation, volume, target.version.labels).all()
         if correcting.editedNow():
             answer = self._askAboutEdits()
-            if answer == "discard":
-                return
-            keepEdits = answer == "keep"
-        corrections, volume = correcting.corrections, target.volumes[0]
-        before = LabelReader(segmentation, volume, target.version.labels).all()
+        elif correcting.corrections.baseline is None and before.any():
+            answer = self._askAboutUnknown()
+        if answer == "discard":
+            return
+        corrections = correcting.corrections
         predicted = prediction.withinRegion(before)
-        merged = corrections.merge(predicted, before, keepEdits)
+        merged = corrections.merge(predicted, before, answer == "keep")
         self.saveUndoState()
         writeLabels(segmentation, volume, target.version.labels, merged)
         setShow3D(segmentation, self._workspace.parameters.show3D)
@@ -227,6 +228,18 @@ class Segmenting:
                 ("discard", _("Leave everything as it is")),
             ),
             "keep",
+        )
+
+    def _askAboutUnknown(self) -> str:
+        return self._workspace.ask(
+            _("This segmentation was loaded without what was predicted, so that your changes cannot be told apart.")
+            + " "
+            + _("What shall happen to it?"),
+            (
+                ("replace", _("Replace all but the confirmed slices by the new result")),
+                ("discard", _("Leave everything as it is")),
+            ),
+            "discard",
         )
 
 
