@@ -93,3 +93,18 @@ def test_stop_after_the_last_moment_keeps_what_was_learned(loop):
     stopped.append(True)
     loop.settle()
     assert loop.logic.comparison.name == "Organs, round 1"
+
+
+def test_a_version_that_cannot_be_compared_is_told_with_the_reason(loop):
+    confirm(loop, 2)
+    loop.mode("slow")
+    loop.start("train")
+    region = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    region.SetCenter(500, 500, 500)
+    region.SetSize(4, 4, 4)
+    loop.parameters.region = region
+    loop.mode("healthy")
+    loop.settle()
+    assert loop.logic.notice.kind == "warning"
+    assert loop.logic.notice.text.startswith("The new version “Organs, round 1” is ready. The region of interest must")
+    assert loop.logic.notice.remedy == "Choose it in the list of versions to use it"

@@ -58,17 +58,16 @@ class Offering:
         version: Version,
         predictions: tuple[Prediction, LabelArray | None] | None,
         heldOut: Mapping[str, Planes],
+        notes: Sequence[str],
     ) -> None:
         """Show the new version beside the one in use; where its volume is gone, only tell that it is there.
 
-        ``heldOut`` are the slices that it has not learned from, by case.
+        ``heldOut`` are the slices that it has not learned from, by case; ``notes`` what else the user should know.
         """
         if predictions is None or predictions[0].target.caseId != self._correcting.caseId:
-            self._workspace.say(
-                "info",
-                _("The new version “{name}” is ready.").format(name=version.name),
-                _("Choose it in the list of versions to use it"),
-            )
+            ready = _("The new version “{name}” is ready.").format(name=version.name)
+            remedy = _("Choose it in the list of versions to use it")
+            self._workspace.say("warning" if notes else "info", " ".join((ready, *notes)), remedy)
             return
         prediction, predictedBefore = predictions
         self._version, self._prediction = version, prediction
@@ -76,6 +75,8 @@ class Offering:
         self.refreshDifference()
         self._workspace.sectionRequested.emit("compare")
         self._workspace.changed.emit()
+        if notes:
+            self._workspace.say("warning", " ".join(notes))
 
     def whyNotKeep(self) -> str:
         """Why there is nothing to decide; empty where there is."""

@@ -12,7 +12,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from unetseg.config import Label
-from unetseg.errors import CancelledError, SettingsError, TrainingDataError
+from unetseg.errors import CancelledError, SettingsError, TrainingDataError, UnetsegError
 from unetseg.labelled_slices import load_slices
 from unetseg.messages import Epoch, Train, Trained, TrainingCase, decode, encode
 from unetseg.records import from_json, to_json
@@ -161,12 +161,15 @@ class Retraining:
             else:
                 shutil.rmtree(folder, ignore_errors=True)
         self._workspace.jobs.update(kind="compare", stage=_("Segmenting with the new version"))
+        notes = trained.warnings
         try:
             predictions = yield from self._offering.steps(version)
         except CancelledError:
             predictions = None  # the comparison is given up, not the version
+        except UnetsegError as error:
+            predictions, notes = None, (*notes, f"{error.rule}. {error.remedy}.")
         heldOut = {case.name: case.held_out_slices for case in request.cases}
-        return version, predictions, heldOut, trained.warnings
+        return version, predictions, heldOut, notes
 
     def _request(self, folder: Path) -> Train:
         workspace, base = self._workspace, self._base()
@@ -231,10 +234,7 @@ class Retraining:
         return device == "cpu"
 
     def _onTrained(self, result: tuple[Version, Any, dict[str, Planes], tuple[str, ...]]) -> None:
-        version, predictions, heldOut, notes = result
-        self._offering.offer(version, predictions, heldOut)
-        if notes:
-            self._workspace.say("warning", " ".join(notes))
+        self._offering.offer(*result)
 
     def _onFailed(self, error: Exception) -> None:
         if self._stopped is not None:
