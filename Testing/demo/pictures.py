@@ -48,7 +48,8 @@ def _panel(widget: Any, section: str) -> Any:
     slicer.app.processEvents()
     height = max(HEIGHT, panel.layout().totalHeightForWidth(PANEL_WIDTH))
     panel.resize(PANEL_WIDTH, height)
-    slicer.app.processEvents()
+    for _level in range(5):  # a label that wraps tells the layouts around it its height one after the other
+        slicer.app.processEvents()
     top = getattr(buttons, f"{section}Section").mapTo(panel, qt.QPoint(0, 0)).y()
     return panel.grab(qt.QRect(0, min(top, height - HEIGHT), PANEL_WIDTH, HEIGHT))
 

@@ -16,12 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import host
+try:
+    import host
+except ImportError as error:
+    sys.exit(f"The demo draws with Slicer's libraries and Qt, which cannot be used here: {error}.")
 
 host.start()
 
 import pqt  # noqa: E402  (like all below, it needs what the host has started)
 import qt  # noqa: E402
+import vtk  # noqa: E402
 from cases import DemoCases, phantom_cases, real_cases  # noqa: E402
 from page import write_page  # noqa: E402
 from story import Story  # noqa: E402
@@ -80,6 +84,17 @@ def opened_module(project: Path) -> Iterator[Any]:
         host.close(widget)
 
 
+def keep_to_errors() -> None:
+    """Neither Qt nor VTK may tell in between that there is no screen."""
+
+    def show(_kind: Any, _context: Any, message: str) -> None:
+        if "propagateSizeHints" not in message:
+            print(message, file=sys.stderr)
+
+    qt.qInstallMessageHandler(show)
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_ERROR)
+
+
 def figures(story: Story, cases: DemoCases) -> list[list[str]]:
     """Header and one row a result: corrected slices, Dice of each structure and their mean, seconds of waiting."""
     rows = [["Corrected slices", *(label.name for label in cases.labels[1:]), "Mean", "Seconds"]]
@@ -98,6 +113,7 @@ if __name__ == "__main__":
     options.add_argument("--first-seconds", type=float, default=75, help="training time of the first model")
     options.add_argument("--minutes", type=float, default=0.5, help="time of each retraining, at least 0.5")
     options.add_argument("--seed", type=int, default=0)
+    keep_to_errors()
     with tempfile.TemporaryDirectory() as folder:
         qt.QSettings.setPath(qt.QSettings.IniFormat, qt.QSettings.UserScope, folder)
         main(options.parse_args(), Path(folder))
