@@ -103,3 +103,10 @@ def test_silence_is_told_with_wait_and_stop_and_forgotten_when_it_ends(computati
     assert [code for code, _title in workspace.notice.actions] == ["wait", "stop"]
     workspace.worker.responsive.emit()
     assert workspace.notice is None
+
+
+def test_the_end_of_a_silence_leaves_another_message_alone(computation, workspace):
+    workspace.worker.unresponsive.emit(30.0)
+    workspace.say("info", "Something else")
+    workspace.worker.responsive.emit()
+    assert workspace.notice.text == "Something else"

@@ -9,6 +9,7 @@ from unetseg.messages import Capabilities, Describe, Failed, Reply
 
 from .install import installPyTorch, torchInstalled
 from .job_runner import WorkerFailedError, WorkerLostError
+from .state import Notice
 from .workspace import Workspace
 
 
@@ -19,11 +20,12 @@ class Computation:
         self.status = ""
         self._workspace = workspace
         self._request = ""
+        self._silence: Notice | None = None
         self._installed = torchInstalled()
         workspace.worker.replied.connect(self._onReply)
         workspace.worker.ended.connect(self._onEnded)
         workspace.worker.unresponsive.connect(self._onUnresponsive)
-        workspace.worker.responsive.connect(workspace.dismissNotice)
+        workspace.worker.responsive.connect(self._onResponsive)
 
     def prepare(self) -> None:
         """Ask what can be computed, where there is hope of an answer and nobody has asked yet."""
@@ -126,3 +128,9 @@ class Computation:
             _("A busy computer may need longer; your volumes and segmentations are safe either way"),
             (("wait", _("Wait")), ("stop", _("Stop it"))),
         )
+        self._silence = self._workspace.notice
+
+    def _onResponsive(self) -> None:
+        """Another message that has come meanwhile stays."""
+        if self._workspace.notice is self._silence:
+            self._workspace.dismissNotice()
