@@ -45,7 +45,7 @@ LAYERS: dict[str, tuple[set[str], set[str], set[str]]] = {
         {"values", "corrections", "project", "adapters", "process"},
         {"numpy", "slicer", "qt"},
     ),
-    "logic": ({"logic"}, {"values", "corrections", "project", "adapters", "actions"}, {"slicer", "qt"}),
+    "logic": ({"logic", "panel_state"}, {"values", "corrections", "project", "adapters", "actions"}, {"slicer", "qt"}),
     "panel": (
         {"panel", "dialogs", "icons", "plot", *(name for name in FILES if name.startswith("sections/"))},
         {"values", "corrections"},

@@ -1,4 +1,4 @@
-"""One method per thing that the user does, and one property per thing that the panel shows."""
+"""One method per thing that the user does."""
 
 from __future__ import annotations
 
@@ -12,30 +12,18 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from unetseg.messages import Capabilities
-from unetseg.suggestion import Suggestion
 from unetseg.volume import LabelArray
 
 from . import slice_views
-from .computation import Computation
-from .correcting import Correcting
-from .corrections import Corrections, SliceRow
-from .offering import Offering
-from .parameters import Budget, Parameters
+from .corrections import SliceRow
+from .panel_state import PanelState
+from .parameters import Parameters
 from .project import Project
-from .retraining import Retraining
 from .segmentation_adapter import setShow3D
-from .segmenting import Segmenting
-from .settings import Settings
-from .state import Comparison, CurvePoint, JobStatus, Notice, VersionRow
-from .version_actions import VersionActions
-from .wording import contentTitle
-from .workspace import SHIPPED_MODELS, Workspace
-
-VIEWS = ("Red", "Green", "Yellow")
+from .workspace import SHIPPED_MODELS
 
 
-class SegmentationLogic(VTKObservationMixin):
+class SegmentationLogic(PanelState, VTKObservationMixin):
     """What the panel calls. Signals: ``changed()``, ``curveChanged()``, ``sectionRequested(name)``.
 
     A script can use it as the panel does: ``logic.segment()``, ``logic.wait()``, ``logic.labels()``. The panel
@@ -44,21 +32,10 @@ class SegmentationLogic(VTKObservationMixin):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         VTKObservationMixin.__init__(self)
-        workspace = self._workspace = Workspace()
-        self._correcting = Correcting(workspace)
-        self._segmenting = Segmenting(workspace, self._correcting)
-        self._offering = Offering(workspace, self._correcting, self._segmenting)
-        self._retraining = Retraining(workspace, self._correcting, self._offering)
-        self._computation = Computation(workspace)
-        self._versions = VersionActions(workspace, self._correcting, self._segmenting)
-        self.changed = workspace.changed
-        self.sectionRequested = workspace.sectionRequested
-        self.curveChanged = self._retraining.curveChanged
-        self.report = workspace.report
+        self.report = self._workspace.report
         self._showed3D = False
-        # Asked many times a second; another answer needs a view that has moved, or other choices.
-        self._viewReasons: dict[str, str] = {}
         self._viewTimer = qt.QTimer()
         self._viewTimer.setSingleShot(True)
         self._viewTimer.setInterval(100)
@@ -83,148 +60,6 @@ class SegmentationLogic(VTKObservationMixin):
     @saveUndoState.setter
     def saveUndoState(self, save: Callable[[], None]) -> None:
         self._segmenting.saveUndoState = save
-
-    # ---- what the panel shows ----
-
-    @property
-    def parameters(self) -> Parameters | None:
-        """The user's choices; None while the scene is being closed."""
-        return self._workspace.parameters
-
-    @property
-    def project(self) -> Project:
-        """The folder of models and corrections."""
-        return self._workspace.project
-
-    @property
-    def settings(self) -> Settings:
-        """What is set once per computer."""
-        return self._workspace.settings
-
-    @property
-    def capabilities(self) -> Capabilities | None:
-        """What the computation can do; None until it has been asked."""
-        return self._workspace.capabilities
-
-    @property
-    def job(self) -> JobStatus | None:
-        """The work on its way."""
-        return self._workspace.jobs.status
-
-    @property
-    def notice(self) -> Notice | None:
-        """The message to the user."""
-        return self._workspace.notice
-
-    @property
-    def corrections(self) -> Corrections | None:
-        """Of the chosen segmentation."""
-        return self._correcting.corrections
-
-    @property
-    def rows(self) -> tuple[SliceRow, ...]:
-        """The table of slices."""
-        return self._correcting.rows
-
-    @property
-    def suggestion(self) -> Suggestion | None:
-        """The slice that is worth checking next."""
-        return self._correcting.suggestion
-
-    @property
-    def suggestionText(self) -> str:
-        """Why the proposed slice is proposed; empty without one."""
-        return self._correcting.suggestionText()
-
-    @property
-    def comparison(self) -> Comparison | None:
-        """The offered version beside the one in use."""
-        return self._offering.comparison
-
-    @property
-    def curve(self) -> list[CurvePoint]:
-        """Of the training on its way, or of the last one."""
-        return self._retraining.curve
-
-    def modelChoices(self) -> tuple[tuple[str, str, str], ...]:
-        """(id, title, tooltip) of every model that can be chosen."""
-        return self._versions.choices()
-
-    def deviceChoices(self) -> tuple[tuple[str, str], ...]:
-        """(name, title) of every device, with its memory."""
-        return self._computation.deviceChoices()
-
-    def channelNames(self) -> tuple[str, ...]:
-        """One name a volume that the chosen model takes."""
-        return self._workspace.channelNames()
-
-    def structures(self) -> dict[int, tuple[str, tuple[int, int, int]]]:
-        """Name and colour by label value, as the slices' table shows them."""
-        return {label.value: (label.name, label.color) for label in self._workspace.labels() if label.value}
-
-    def sliceTitle(self, axis: int, index: int) -> str:
-        """As “Axial 35”."""
-        return slice_views.sliceTitle(self.parameters.volume, axis, index)
-
-    @property
-    def pythonStatus(self) -> str:
-        """What came of checking the Python for computation; empty before."""
-        return self._computation.status
-
-    def canInstallPyTorch(self) -> bool:
-        """Whether Slicer's own Python is chosen and PyTorch is missing there."""
-        return self._computation.canInstall()
-
-    def versionRows(self) -> tuple[VersionRow, ...]:
-        """The table of versions."""
-        return self._versions.rows()
-
-    def trainingSummary(self) -> str:
-        """What a retraining would learn from."""
-        return self._retraining.summary()
-
-    def trainingWarnings(self) -> tuple[str, ...]:
-        """What to know before starting one."""
-        return self._retraining.warnings()
-
-    def projectContents(self) -> tuple[tuple[str, str], ...]:
-        """(what, size) of everything that “remove downloads and models” would remove."""
-        return tuple(
-            (contentTitle(kind), _("{size:.1f} MB").format(size=size / 1e6)) for kind, size in self.project.contents()
-        )
-
-    # ---- why a button is grey; empty where it is not ----
-
-    def whyNotSegment(self) -> str:
-        return self._busy() or self._segmenting.whyNot()
-
-    def whyNotConfirm(self, viewName: str) -> str:
-        if viewName not in self._viewReasons:
-            self._viewReasons[viewName] = self._correcting.whyNotConfirm(viewName)
-        return self._viewReasons[viewName]
-
-    def whyNotNextSlice(self) -> str:
-        if self.corrections is None:
-            return _("Segment the volume first, or choose a segmentation")
-        return (
-            ""
-            if self._correcting.suggestion is not None
-            else _("Every part of the structures is close to a checked slice")
-        )
-
-    def whyNotTrain(self) -> str:
-        return self._busy() or self._retraining.whyNot()
-
-    def whyNotKeep(self) -> str:
-        return self._offering.whyNotKeep()
-
-    def whyNotUncertainty(self) -> str:
-        return "" if self._segmenting.hasUncertainty() else _("Segment the volume to see where the network is unsure")
-
-    def viewsTilted(self) -> bool:
-        """Whether a view does not lie along the volume's slices."""
-        volume = self.parameters.volume if self.parameters is not None else None
-        return volume is not None and any(self.whyNotConfirm(view) for view in VIEWS) and self.corrections is not None
 
     # ---- segment ----
 
@@ -389,7 +224,7 @@ class SegmentationLogic(VTKObservationMixin):
         self._workspace.parameters = parameters
         if parameters is not None:
             self.addObserver(parameters.parameterNode, "ModifiedEvent", self._onParameters)
-            for view in VIEWS:
+            for view in slice_views.VIEWS:
                 node = slicer.mrmlScene.GetFirstNodeByName(view)
                 if node is not None:
                     self.addObserver(node, "ModifiedEvent", self._onViewMoved)
@@ -426,13 +261,6 @@ class SegmentationLogic(VTKObservationMixin):
         self.closeScene()
         self._workspace.tasks.close()
         self.project.release()
-
-    def budgetSeconds(self, budget: Budget) -> float:
-        """How long a retraining of this budget takes on the chosen device."""
-        return self._retraining.seconds(budget)
-
-    def _busy(self) -> str:
-        return "" if self.job is None else _("Wait until the work on its way has ended")
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
         if slicer.mrmlScene.IsImporting():
