@@ -22,6 +22,7 @@ from .version_actions import VersionActions
 from .wording import contentTitle
 from .workspace import Workspace
 
+
 class PanelState:
     """Reads what the parts of the logic know, and makes them.
 
