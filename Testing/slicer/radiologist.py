@@ -7,6 +7,8 @@ Editor's own logic, with its overwrite rules and its undo.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import slicer
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from unetseg.metrics import dice_per_class
 from unetseg.volume import UNLABELLED
+from UNetSegmentLib import dialogs
 from UNetSegmentLib.slice_views import viewForAxis
 
 SECONDS_TO_WAIT = 600.0
@@ -46,12 +49,14 @@ class Radiologist:
         return self.logic.labels()
 
     def press(self, section: str, button: str) -> None:
-        """Click a button that is there and not grey."""
+        """Click a button that is there and not grey, and wait for what it does; no error may come of it."""
         self.settle()
         widget = getattr(self.ui(section), button)
         assert widget.enabled, f"{button} is grey: {widget.toolTip}"
         widget.click()
         self.settle()
+        notice = self.logic.notice
+        assert notice is None or notice.kind != "error", notice.report
 
     def settle(self) -> None:
         """Let the edits and events that are waiting take effect."""
@@ -59,8 +64,33 @@ class Radiologist:
         self.logic.wait(SECONDS_TO_WAIT)
         slicer.app.processEvents()
 
+    def choose(self, model: str) -> None:
+        """Choose a model of the list: the id of a version, or ``new:`` and the name of a network."""
+        self.settle()
+        chooser = self.ui("segment").modelChooser
+        index = chooser.findData(model)
+        assert index >= 0, f"no model {model}"
+        chooser.setCurrentIndex(index)
+        chooser.activated.emit(index)
+        self.settle()
+
+    def importModel(self, path: Path) -> None:
+        """Take a model file into the project, and choose it."""
+        with mock.patch.object(dialogs, "askOpenFile", return_value=str(path)):
+            self.press("compare", "importVersionButton")
+        self.choose(self.logic.versionRows()[0].id)
+
     def segment(self) -> None:
         self.press("segment", "applyButton")
+
+    def correctNext(self, count: int) -> list[tuple[int, int]]:
+        """Go to the slice that the panel proposes and correct it, ``count`` times; returns these slices."""
+        planes = []
+        for _ in range(count):
+            self.press("correct", "nextButton")
+            planes.append((self.logic.suggestion.axis, self.logic.suggestion.index))
+            self.correct(*planes[-1])
+        return planes
 
     def correct(self, axis: int, index: int) -> None:
         """Paint one slice as the truth has it, and confirm it."""
@@ -92,6 +122,16 @@ class Radiologist:
 
     def retrain(self) -> None:
         self.press("retrain", "trainButton")
+
+    def keep(self) -> None:
+        self.press("compare", "keepButton")
+
+    def useVersion(self, versionId: str) -> None:
+        """Choose a row of the table of versions, and go to that version."""
+        self.settle()
+        row = [version.id for version in self.logic.versionRows()].index(versionId)
+        self.ui("compare").versionsTable.selectRow(row)
+        self.press("compare", "useVersionButton")
 
     def dice(self, shown: Sequence[tuple[int, int]]) -> float:
         """Mean Dice over the structures on all voxels outside the slices that were shown."""
