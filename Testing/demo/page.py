@@ -78,7 +78,7 @@ th, td {{ padding: 0.3rem 1rem; text-align: right; border-bottom: 1px solid #888
 </head>
 <body>
 <h1>Correct a few slices, get a better network</h1>
-<p>A radiologist segments a volume with U-Net Segment in 3D Slicer, corrects a few slices, and lets the network learn
+<p>A radiologist segments a volume with UNetSegment in 3D Slicer, corrects a few slices, and lets the network learn
 from them. {origin}</p>
 {scenes}
 <h2>How well it has learned</h2>
