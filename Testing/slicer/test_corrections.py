@@ -335,3 +335,32 @@ class _Reader:
 
     def slab(self, start, stop):
         return self._array[start:stop]
+
+
+def test_a_slice_that_was_pasted_into_the_baseline_says_nothing_about_the_model():
+    corrections = Corrections((3, 4, 5), (1.0, 1.0, 1.0))
+    predicted = np.zeros((3, 4, 5), np.uint8)
+    corrections.setBaseline(predicted, "first")
+    right = np.ones((4, 5), np.uint8)
+    corrections.confirm(0, 1, right, 1.0)
+    corrections.setBaseline(corrections.merge(predicted, None, False), "second")
+    corrections.remove(0, 1)
+    again = corrections.confirm(0, 1, right, 1.0)
+    assert (again.before, again.version) == (None, "")
+    assert Corrections.fromJson(corrections.toJson()).pasted == ((0, 1),)
+    fresh = corrections.confirm(0, 2, right, 1.0)
+    assert (fresh.before == 0).all()
+    assert fresh.version == "second"
+
+
+def test_a_slice_that_the_version_in_use_has_not_learned_from_is_held_out_first():
+    corrections = Corrections((5, 4, 4), (1.0, 1.0, 1.0))
+    corrections.setBaseline(np.zeros((5, 4, 4), np.uint8), "first")
+    right = np.eye(4, dtype=np.uint8)
+    for index in range(3):
+        corrections.confirm(0, index, right, 1.0)
+    assert {corrections.heldOut(round) for round in range(6)} == {((0, 0),), ((0, 1),), ((0, 2),)}
+    corrections.setBaseline(np.zeros((5, 4, 4), np.uint8), "second")
+    assert {corrections.heldOut(round) for round in range(6)} == {((0, 0),), ((0, 1),), ((0, 2),)}
+    corrections.confirm(0, 4, right, 1.0)
+    assert {corrections.heldOut(round) for round in range(6)} == {((0, 4),)}

@@ -66,6 +66,7 @@ class _Stored:
     baseline: str | None
     skipped: tuple[SlicePosition, ...]
     slices: Mapping[str, Any]
+    pasted: tuple[SlicePosition, ...] = ()
 
 
 class Corrections:
@@ -80,6 +81,8 @@ class Corrections:
         version: id of the model that predicted the baseline; empty where none did.
         slices: confirmed ones in the order of their confirmation; where they cross, the later one is right.
         skipped: (axis, index) of suggestions that the user did not want.
+        pasted: (axis, index) of the slices that were confirmed already when the baseline was written: there it holds
+            the user's labels, which say nothing about the model.
     """
 
     def __init__(self, shape: Shape, spacing_mm: Vector) -> None:
@@ -89,6 +92,7 @@ class Corrections:
         self.version = ""
         self.slices: tuple[LabelledSlice, ...] = ()
         self.skipped: tuple[SlicePosition, ...] = ()
+        self.pasted: tuple[SlicePosition, ...] = ()
         self._baselineId: str | None = ""
 
     def setBaseline(self, baseline: LabelArray | None, version: str) -> None:
@@ -100,6 +104,7 @@ class Corrections:
         if baseline is not None:
             self._checkArray(baseline)
         self.baseline, self.version, self.skipped = baseline, version, ()
+        self.pasted = tuple((taken.axis, taken.index) for taken in self.slices)
         self._baselineId = None if baseline is None else uuid.uuid4().hex
 
     def confirm(self, axis: int, index: int, labels: LabelArray, seconds: float) -> LabelledSlice:
@@ -116,8 +121,9 @@ class Corrections:
         if earlier is not None:
             before, version, seconds = earlier.before, earlier.version, earlier.seconds + seconds
         else:
-            predicted = self.baseline is not None and self.version != ""
-            before, version = self.baseline[labelled.plane] if predicted else None, self.version
+            pasted = (labelled.axis, labelled.index) in self.pasted
+            predicted = self.baseline is not None and self.version != "" and not pasted
+            before, version = self.baseline[labelled.plane] if predicted else None, "" if pasted else self.version
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         labelled = replace(labelled, before=before, version=version, seconds=float(seconds), confirmed_utc=now)
         self.remove(axis, index)
@@ -186,7 +192,8 @@ class Corrections:
         """The (axis, index) of one confirmed slice to be measured on and not trained on; another one every round.
 
         Empty with fewer than three slices, and where no slice can be spared: one that shows a structure, and without
-        which the others still show every value.
+        which the others still show every value. A slice that the version in use has predicted comes first: that
+        version has not learned from it either, so that the two can be compared.
         """
         if len(self.slices) < SLICES_TO_HOLD_OUT_ONE:
             return ()
@@ -202,13 +209,17 @@ class Corrections:
                 elif taken is not candidate:
                     left += count
             if candidate.labels.any() and left[shown].all():
-                spared.append((candidate.axis, candidate.index))
-        return (spared[round % len(spared)],) if spared else ()
+                spared.append(candidate)
+        chosen = [candidate for candidate in spared if candidate.version == self.version] or spared
+        if not chosen:
+            return ()
+        taken = chosen[round % len(chosen)]
+        return ((taken.axis, taken.index),)
 
     def toJson(self) -> Json:
         """Plain JSON of all but the baseline, which ``packBaseline`` makes."""
         slices = slices_to_json(self.slices, self.shape)
-        return to_json(_Stored(self.spacing_mm, self.version, self._baselineId, self.skipped, slices))
+        return to_json(_Stored(self.spacing_mm, self.version, self._baselineId, self.skipped, slices, self.pasted))
 
     @classmethod
     def fromJson(cls, data: Json) -> Corrections:
@@ -226,7 +237,7 @@ class Corrections:
             raise unreadable_slices(f"spacing {stored.spacing_mm} mm")
         corrections = cls(shape, stored.spacing_mm)
         corrections.slices, corrections.skipped, corrections.version = slices, stored.skipped, stored.version
-        corrections._baselineId = stored.baseline
+        corrections._baselineId, corrections.pasted = stored.baseline, stored.pasted
         if stored.baseline != "":
             corrections.baseline = None
         return corrections

@@ -121,13 +121,15 @@ class Offering:
         region = prediction.target.region or ((0, 0, 0), corrections.shape)
         box = tuple(slice(*bounds) for bounds in zip(*region, strict=True))
         held = inRegion([taken for taken in corrections.slices if (taken.axis, taken.index) in heldOut], region)
+        # A slice that the version in use has learned from would flatter it.
+        unseen = all(taken.version == corrections.version for taken in held)
         known = [taken for taken in corrections.slices if taken.before is not None]
         checked = [taken for taken in known if taken.version == corrections.version]
         rows = compare(
             version.labels,
             shownBefore=shownBefore,
             shownAfter=shownAfter,
-            predictedBefore=None if predictedBefore is None else predictedBefore[box],
+            predictedBefore=predictedBefore[box] if predictedBefore is not None and unseen else None,
             predictedAfter=prediction.labels[box],
             heldOut=held,
             checked=checked,
@@ -144,6 +146,12 @@ def _summary(rows: Sequence[ComparisonRow], heldOut: Sequence[LabelledSlice]) ->
     before, after = (meanDice([getattr(row, name) for row in rows]) for name in ("heldOutBefore", "heldOutAfter"))
     if not heldOut or after is None:
         return _("No slice was held out, so look at the difference yourself. Confirm three slices to get a figure.")
+    slices = sliceCount(len(heldOut))
+    if before is None:
+        text = _(
+            "On {slices} it has not learned from, its overlap is {after}; that of the one in use is unknown."
+        )
+        return text.format(slices=slices, after=decimal(after))
     text = _("On {slices} it has not learned from, the overlap is {before} before and {after} after: {verdict}.")
-    verdict = _("better") if before is None or after > before else _("not better")
-    return text.format(slices=sliceCount(len(heldOut)), before=decimal(before), after=decimal(after), verdict=verdict)
+    verdict = _("better") if after > before else _("not better")
+    return text.format(slices=slices, before=decimal(before), after=decimal(after), verdict=verdict)
