@@ -59,7 +59,7 @@ def test_every_scene_leaves_its_picture_and_the_page_shows_them(demo, tmp_path, 
         image = pixels(output / name)
         assert image.shape == (800, 1200, 3)
         assert all(part.std() > 5 for part in parts(image)), name
-        assert image[8, 600] == pytest.approx((243, 74, 51), abs=6)  # the bar of the red view
+        assert image[8, 600].tolist() == pytest.approx([243, 74, 51], abs=6)  # the bar of the red view
 
     page = (output / "index.html").read_text("utf-8")
     assert re.findall(r'src="([^"]+)"', page) == promised
