@@ -170,3 +170,13 @@ def test_a_stored_case_is_plain_json(project: Project) -> None:
         "labelNames": ["Background", "Liver"],
         "slices": 2,
     }
+
+
+def test_slices_that_an_old_scene_does_not_know_stay_beside_the_new_ones(project: Project) -> None:
+    caseId = saved(project)
+    project.saveCase(caseId, "CT", SLICES[:1], SHAPE, LABELS)
+    older = project.caseFolder(caseId) / "slices.older.json"
+    assert [(entry.axis, entry.index) for entry in load_slices(older)[1]] == [(0, 2), (2, 0)]
+    project.saveCase(caseId, "CT", SLICES, SHAPE, LABELS)
+    assert len(load_slices(older)[1]) == 2
+    assert project.removeEverything() == ()

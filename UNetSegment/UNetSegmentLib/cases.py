@@ -15,6 +15,7 @@ from .versions import OWN_ID, SHIPPED_ID
 
 CASE_RECORD = "case.json"
 SLICES = "slices.json"
+OLDER_SLICES = "slices.older.json"
 RESULTS = "results"
 
 

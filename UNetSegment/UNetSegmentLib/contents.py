@@ -18,7 +18,7 @@ Kinds = tuple[tuple[str, str], ...]
 
 _IN_PROJECT: Kinds = (("other", "project.json"),)
 _IN_MODELS: Kinds = (("models", rf"{OWN_ID.pattern}\.(safetensors|json)"),)
-_IN_CASE: Kinds = (("slices", r"(case|slices)\.json"), ("volumes", r"channel\d+\.npz"))
+_IN_CASE: Kinds = (("slices", r"(case|slices|slices\.older)\.json"), ("volumes", r"channel\d+\.npz"))
 _IN_RESULTS: Kinds = (("results", r"[A-Za-z0-9_-]+\.npz"),)
 
 

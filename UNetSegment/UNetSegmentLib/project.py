@@ -12,6 +12,7 @@ aside (``.damaged``), never deleted, and told in ``problems``.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -190,8 +191,15 @@ class Project:
     def saveCase(
         self, caseId: str, name: str, slices: Sequence[LabelledSlice], shape: Shape, labels: Sequence[Label]
     ) -> None:
-        """Store the confirmed slices of a volume called ``name``, of ``shape`` (D, H, W), for these labels."""
+        """Store the confirmed slices of a volume called ``name``, of ``shape`` (D, H, W), for these labels.
+
+        Where they are fewer than before, as from a scene that was saved long ago, the others stay in a file beside.
+        """
         folder = self.caseFolder(caseId)
+        stored = next((case for case in self.cases() if case.id == caseId), None)
+        if stored is not None and stored.slices > len(slices) and stored.annotation.is_file():
+            with inWords(_WRITABLE, folder), atomic_path(folder / caseFiles.OLDER_SLICES) as temporary:
+                shutil.copyfile(stored.annotation, temporary)
         annotation, labelNames = folder / caseFiles.SLICES, tuple(label.name for label in labels)
         save_slices(annotation, slices, shape)
         case = StoredCase(caseId, name, shape, labelNames, len(slices), (), annotation)
