@@ -198,7 +198,10 @@ class Project:
         folder = self.caseFolder(caseId)
         stored = next((case for case in self.cases() if case.id == caseId), None)
         if stored is not None and stored.slices > len(slices) and stored.annotation.is_file():
-            with inWords(_WRITABLE, folder), atomic_path(folder / caseFiles.OLDER_SLICES) as temporary:
+            with (
+                inWords("The project folder must be writable", folder),
+                atomic_path(folder / caseFiles.OLDER_SLICES) as temporary,
+            ):
                 shutil.copyfile(stored.annotation, temporary)
         annotation, labelNames = folder / caseFiles.SLICES, tuple(label.name for label in labels)
         save_slices(annotation, slices, shape)
