@@ -161,13 +161,14 @@ class Retraining:
             else:
                 shutil.rmtree(folder, ignore_errors=True)
         self._workspace.jobs.update(kind="compare", stage=_("Segmenting with the new version"))
-        notes = trained.warnings
+        # What the worker warns of was said before the start, in the user's words.
+        notes: tuple[str, ...] = ()
         try:
             predictions = yield from self._offering.steps(version)
         except CancelledError:
             predictions = None  # the comparison is given up, not the version
         except UnetsegError as error:
-            predictions, notes = None, (*notes, f"{error.rule}. {error.remedy}.")
+            predictions, notes = None, (f"{error.rule}. {error.remedy}.",)
         heldOut = {case.name: case.held_out_slices for case in request.cases}
         return version, predictions, heldOut, notes
 
