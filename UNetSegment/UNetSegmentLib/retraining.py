@@ -200,11 +200,13 @@ class Retraining:
         project = self._workspace.project
         base = None if request.start_from is None else project.find(Path(request.start_from).stem)
         labels = base.labels if base is not None else tuple(from_json(Label, dict(label)) for label in request.labels)
-        name = base.name if base is not None else listed([label.name for label in labels if label.value])
+        name = listed([label.name for label in labels if label.value])
+        if base is not None:
+            name = _("{name}, round {number}").format(name=base.name, number=self._round(base))
         network = base.network if base is not None else request.network
         return Version(
             id="",
-            name=_("{name}, round {number}").format(name=name, number=self._round(base)),
+            name=name,
             status="offered",
             createdUtc=utcNow(),
             parent=base.id if base is not None else "",

@@ -206,7 +206,7 @@ class Segmenting:
         self._workspace.say(
             "info",
             _("The empty segmentation is ready."),
-            _("Paint the structures on a few slices, confirm each slice, then press Start under Retrain"),
+            _("Paint the structures on a few slices, confirm each slice, then press “Start retraining”"),
         )
 
     def _choose(self, target: Target, segmentation: Any) -> None:
