@@ -7,6 +7,7 @@ name is raised by it. What the logic answers is set as plain attributes before `
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 from UNetSegmentLib.parameters import Budget
@@ -135,8 +136,8 @@ class FakeLogic:
     def structures(self) -> dict[int, tuple[str, tuple[int, int, int]]]:
         return self.structuresByValue
 
-    def sliceTitle(self, axis: int, index: int) -> str:
-        return f"{('Axial', 'Coronal', 'Sagittal')[axis]} {index + 1}"
+    def sliceTitles(self, planes: Sequence[tuple[int, int]]) -> list[str]:
+        return [f"{('Axial', 'Coronal', 'Sagittal')[axis]} {index + 1}" for axis, index in planes]
 
 
 class _Action:

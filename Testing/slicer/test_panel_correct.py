@@ -9,6 +9,7 @@ from PySide6.QtTest import QTest
 
 from unetseg.suggestion import Suggestion
 from UNetSegmentLib.corrections import SliceRow, SliceState
+from UNetSegmentLib.sections import slice_table
 from UNetSegmentLib.sections.correct import CorrectSection
 
 SUGGESTED, EDITED, CONFIRMED = SliceState.SUGGESTED, SliceState.EDITED, SliceState.CONFIRMED
@@ -335,6 +336,16 @@ def test_rows_that_stay_are_not_touched(ready):
     ready.ui.sliceTable.item(0, 0).setText("touched by the test")
     showRows(ready, *ALL_STATES)
     assert ready.ui.sliceTable.item(0, 0).text() == "touched by the test"
+
+
+def test_what_hundreds_of_rows_have_in_common_is_made_once(ready, monkeypatch):
+    made = []
+    for name in ("icon", "dots"):
+        make = getattr(slice_table, name)
+        monkeypatch.setattr(slice_table, name, lambda *given, make=make: made.append(given) or make(*given))
+    showRows(ready, *[SliceRow(0, index, EDITED, (1 + index % 2,)) for index in range(300)])
+    assert len(made) == len(SliceState) + 2
+    assert cells(ready)[299] == ["Axial 300", "edited", "Cartilage", ""]
 
 
 def test_one_click_confirms_all_edited_slices_or_the_selected_ones(ready):

@@ -26,6 +26,7 @@ from UNetSegmentLib.slice_views import (
     shownSlice,
     showVolume,
     sliceTitle,
+    sliceTitles,
     viewForAxis,
 )
 
@@ -322,7 +323,7 @@ def test_titles_name_the_closest_plane_and_count_from_one():
     assert sliceTitle(volume(OBLIQUE), 2, 7) == "Sagittal 8"
     # I along S, J along R, K along A.
     turned = volume(np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]))
-    assert [sliceTitle(turned, axis, 0) for axis in range(3)] == ["Coronal 1", "Sagittal 1", "Axial 1"]
+    assert sliceTitles(turned, [(0, 4), (1, 5), (2, 6), (1, 0)]) == ["Coronal 5", "Sagittal 6", "Axial 7", "Sagittal 1"]
 
 
 def test_titles_follow_the_transform():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from slicer.i18n import tr as _
 
 from unetseg.messages import Capabilities
@@ -119,9 +121,9 @@ class PanelState:
         """Name and colour by label value, as the slices' table shows them."""
         return {label.value: (label.name, label.color) for label in self._workspace.labels() if label.value}
 
-    def sliceTitle(self, axis: int, index: int) -> str:
-        """As “Axial 35”."""
-        return slice_views.sliceTitle(self.parameters.volume, axis, index)
+    def sliceTitles(self, planes: Sequence[tuple[int, int]]) -> list[str]:
+        """As “Axial 35”, for each (axis, index)."""
+        return slice_views.sliceTitles(self.parameters.volume, planes)
 
     @property
     def pythonStatus(self) -> str:

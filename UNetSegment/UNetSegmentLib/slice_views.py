@@ -7,6 +7,7 @@ the volume, through whatever transforms the volume is under: then it draws each 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,9 +111,14 @@ def viewForAxis(volumeNode: Any, axis: int) -> str:
 
 def sliceTitle(volumeNode: Any, axis: int, index: int) -> str:
     """As “Axial 35”: the closest anatomical plane, and the number counted from 1."""
+    return sliceTitles(volumeNode, [(axis, index)])[0]
+
+
+def sliceTitles(volumeNode: Any, planes: Sequence[tuple[int, int]]) -> list[str]:
+    """The titles of many slices (axis, index), in a fraction of the time that each for itself would take."""
     names = (_("Sagittal"), _("Coronal"), _("Axial"))
-    plane = _match(_normals(volumeNode).T)[axis]
-    return _("{plane} {number}").format(plane=names[plane], number=index + 1)
+    closest = _match(_normals(volumeNode).T)
+    return [_("{plane} {number}").format(plane=names[closest[axis]], number=index + 1) for axis, index in planes]
 
 
 def fitRegion(roiNode: Any, volumeNode: Any) -> None:

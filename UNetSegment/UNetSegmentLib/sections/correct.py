@@ -138,7 +138,7 @@ class CorrectSection:
         self._ui.skipButton.setEnabled(suggestion is not None)
         text = reason
         if suggestion is not None and not reason:
-            title = self._logic.sliceTitle(suggestion.axis, suggestion.index)
+            (title,) = self._logic.sliceTitles([(suggestion.axis, suggestion.index)])
             text = _("Next: {slice}, {why}.").format(slice=title, why=self._logic.suggestionText)
         showText(self._ui.suggestionLabel, text)
 

@@ -62,11 +62,15 @@ class SliceTable:
             return
         selected = {_key(row) for row in self.selectedRows()}
         self._rows = rows
+        # An effect can change hundreds of slices at once: what rows have in common is made once.
+        titles = self._logic.sliceTitles([_key(row) for row in rows]) if rows else []
+        icons = {state: icon(name) for state, name in _ICONS.items()}
         structures = self._logic.structures()
+        touched = {values: self._touched(values, structures) for values in {row.values for row in rows}}
         wasBlocked = self._table.blockSignals(True)
         self._table.setRowCount(len(rows))
-        for place, row in enumerate(rows):
-            self._fill(place, row, structures, _key(row) in selected)
+        for place, (row, title) in enumerate(zip(rows, titles, strict=True)):
+            self._fill(place, row, title, icons[row.state], touched[row.values], _key(row) in selected)
         self._table.blockSignals(wasBlocked)
 
     def selectedRows(self) -> tuple[SliceRow, ...]:
@@ -83,15 +87,16 @@ class SliceTable:
         """The selected ones of the confirmed slices."""
         return tuple(row for row in self.selectedRows() if row.state in _CONFIRMED)
 
-    def _fill(self, place: int, row: SliceRow, structures: dict[int, tuple[str, Color]], selected: bool) -> None:
+    def _fill(
+        self, place: int, row: SliceRow, title: str, stateIcon: Any, touched: tuple[str, Any], selected: bool
+    ) -> None:
         word, meaning = _stateTexts(row.state)
-        touched = [structures[value] for value in row.values if value in structures]
-        names = ", ".join(name for name, _color in touched)
+        names, dotsIcon = touched
         seconds = _("{seconds} s").format(seconds=round(row.seconds)) if round(row.seconds) else ""
         cells = {
-            _SLICE: (self._logic.sliceTitle(row.axis, row.index), _("Click to show this slice"), None),
-            _STATE: (word, meaning, icon(_ICONS[row.state])),
-            _STRUCTURES: (names, names, self._dots(touched)),
+            _SLICE: (title, _("Click to show this slice"), None),
+            _STATE: (word, meaning, stateIcon),
+            _STRUCTURES: (names, names, dotsIcon),
             _TIME: (seconds, _("Time spent on this slice"), None),
         }
         for column, (text, tip, picture) in cells.items():
@@ -105,9 +110,12 @@ class SliceTable:
                 item.setIcon(picture)
             item.setSelected(selected)
 
-    def _dots(self, touched: list[tuple[str, Color]]) -> Any:
-        colors = [color for _name, color in touched[:_MOST_DOTS]]
-        return dots(colors, self._table.fontMetrics().height()) if colors else qt.QIcon()
+    def _touched(self, values: tuple[int, ...], structures: dict[int, tuple[str, Color]]) -> tuple[str, Any]:
+        """Names of the structures, and a QIcon with a dot for each of the first ones."""
+        known = [structures[value] for value in values if value in structures]
+        colors = [color for _name, color in known[:_MOST_DOTS]]
+        picture = dots(colors, self._table.fontMetrics().height()) if colors else qt.QIcon()
+        return ", ".join(name for name, _color in known), picture
 
     def _onClicked(self, place: int, column: int) -> None:
         row = self._rows[place]
