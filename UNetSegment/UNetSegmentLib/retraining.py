@@ -32,6 +32,9 @@ from .workspace import Workspace
 BUDGET_SECONDS = {Budget.quick: {"cpu": 120.0, "gpu": 30.0}, Budget.thorough: {"cpu": 600.0, "gpu": 150.0}}
 """Seconds of training; a GPU does in a quarter of the time at least as much."""
 
+MOST_POINTS = 2000
+"""Of the curve, beyond which every other one is left out: drawn live, it must not grow for hours."""
+
 LARGEST_COMPACT_BYTES = 10_000_000
 """A new network is one of the compact ones; their files stay below this."""
 
@@ -250,6 +253,8 @@ class Retraining:
         heldOut = meanDice(epoch.held_out_dice) if epoch.held_out_dice is not None else None
         loss = sum(losses) if losses else None
         self.curve.append(CurvePoint(epoch.iteration, epoch.fraction, loss, heldOut))
+        if len(self.curve) > MOST_POINTS:
+            self.curve = [point for n, point in enumerate(self.curve) if n % 2 == 0 or point.heldOut is not None]
         self.curveChanged.emit()
 
 
