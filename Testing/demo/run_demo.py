@@ -111,7 +111,7 @@ if __name__ == "__main__":
     options.add_argument("--output", type=Path, default=Path("demo"))
     options.add_argument("--cases", type=Path, help="real cases instead of phantoms: a folder with images/ and labels/")
     options.add_argument("--first-seconds", type=float, default=75, help="training time of the first model")
-    options.add_argument("--minutes", type=float, default=0.5, help="time of each retraining, at least 0.5")
+    options.add_argument("--minutes", type=float, default=1.0, help="time of each retraining, at least 0.5")
     options.add_argument("--seed", type=int, default=0)
     keep_to_errors()
     with tempfile.TemporaryDirectory() as folder:
