@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import slicer
 
+from unetseg.array_file import exhaust
 from unetseg.errors import ImageError
 from UNetSegmentLib.corrections import Corrections
 from UNetSegmentLib.record import (
@@ -67,7 +68,7 @@ def save(segmentation, volume, corrections):
     saveRecord(segmentation, volume, corrections)
     for _ in recordBaseline(segmentation, corrections):
         pass
-    tagSegments(segmentation, corrections)
+    exhaust(tagSegments(segmentation, corrections))
 
 
 def assertSame(found, expected):
@@ -286,7 +287,7 @@ def reloaded(segmentation, path):
 
 def test_a_bare_segmentation_file_keeps_which_slices_are_confirmed(segmentation, volume, tmp_path):
     corrections = makeCorrections()
-    tagSegments(segmentation, corrections)
+    exhaust(tagSegments(segmentation, corrections))
     now = corrections.merge(corrections.baseline, None, False)
     node = reloaded(segmentation, tmp_path / "labels.seg.nrrd")
     assert b"|" not in (tmp_path / "labels.seg.nrrd").read_bytes().split(CONFIRMED_TAG.encode())[1].split(b"|")[0]
@@ -304,7 +305,7 @@ def test_a_bare_segmentation_file_keeps_which_slices_are_confirmed(segmentation,
 
 def test_a_slice_changed_since_its_confirmation_is_not_restored(segmentation):
     corrections = makeCorrections()
-    tagSegments(segmentation, corrections)
+    exhaust(tagSegments(segmentation, corrections))
     now = corrections.merge(corrections.baseline, None, False)
     now[2, 3, 4] += 1
     found = Corrections(SHAPE, SPACING)
@@ -314,16 +315,16 @@ def test_a_slice_changed_since_its_confirmation_is_not_restored(segmentation):
 
 def test_tags_follow_the_confirmed_slices_and_segments_without_news_are_left_alone(segmentation):
     corrections = makeCorrections()
-    tagSegments(segmentation, corrections)
+    exhaust(tagSegments(segmentation, corrections))
     events = []
     segmentation.GetSegmentation().AddObserver(slicer.vtkSegmentation.SegmentModified, lambda *_: events.append(1))
-    tagSegments(segmentation, corrections)
+    exhaust(tagSegments(segmentation, corrections))
     assert events == []
     for taken in corrections.slices:
         corrections.remove(taken.axis, taken.index)
-    tagSegments(segmentation, corrections)
+    exhaust(tagSegments(segmentation, corrections))
     assert len(events) == 2
-    tagSegments(segmentation, corrections)
+    exhaust(tagSegments(segmentation, corrections))
     assert len(events) == 2
     found = Corrections(SHAPE, SPACING)
     restoreFromTags(segmentation, found, Reader(found.baseline))
@@ -332,7 +333,7 @@ def test_tags_follow_the_confirmed_slices_and_segments_without_news_are_left_alo
 
 
 def test_tags_of_another_volume_or_damaged_ones_are_refused(segmentation):
-    tagSegments(segmentation, makeCorrections())
+    exhaust(tagSegments(segmentation, makeCorrections()))
     other = Corrections((6, 7, 9), SPACING)
     with pytest.raises(ImageError, match=r"belong to its volume.*Choose the volume"):
         restoreFromTags(segmentation, other, Reader(other.baseline))

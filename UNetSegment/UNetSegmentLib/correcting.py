@@ -263,10 +263,9 @@ class Correcting(VTKObservationMixin):
             saveRecord(self._segmentation, self._volume, corrections)
             recordNode(self._segmentation).SetParameter(CASE, self.caseId)
             yield
-            tagSegments(self._segmentation, corrections)
-            yield
-        name = self._volume.GetName()
-        workspace.project.saveCase(self.caseId, name, corrections.slices, corrections.shape, labels)
+            yield from tagSegments(self._segmentation, corrections)
+        name, shape = self._volume.GetName(), corrections.shape
+        yield from workspace.project.saveCaseInSteps(self.caseId, name, corrections.slices, shape, labels)
         if corrections.slices:
             chosen = list(itertools.takewhile(lambda node: node is not None, volumes))
             yield from self.images.steps(workspace.project, self.caseId, chosen)

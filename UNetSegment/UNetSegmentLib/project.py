@@ -195,6 +195,12 @@ class Project:
 
         Where they are fewer than before, as from a scene that was saved long ago, the others stay in a file beside.
         """
+        exhaust(self.saveCaseInSteps(caseId, name, slices, shape, labels))
+
+    def saveCaseInSteps(
+        self, caseId: str, name: str, slices: Sequence[LabelledSlice], shape: Shape, labels: Sequence[Label]
+    ) -> Generator[None, None, None]:
+        """As ``saveCase``, waiting for the disk once between two yields."""
         folder = self.caseFolder(caseId)
         stored = next((case for case in self.cases() if case.id == caseId), None)
         if stored is not None and stored.slices > len(slices) and stored.annotation.is_file():
@@ -203,8 +209,10 @@ class Project:
                 atomic_path(folder / caseFiles.OLDER_SLICES) as temporary,
             ):
                 shutil.copyfile(stored.annotation, temporary)
+            yield
         annotation, labelNames = folder / caseFiles.SLICES, tuple(label.name for label in labels)
         save_slices(annotation, slices, shape)
+        yield
         case = StoredCase(caseId, name, shape, labelNames, len(slices), (), annotation)
         writeRecord(folder / caseFiles.CASE_RECORD, case, caseFiles.NOT_STORED)
         self._changed()

@@ -127,8 +127,11 @@ def removeRecord(segmentationNode: Any) -> None:
             slicer.mrmlScene.RemoveNode(node)
 
 
-def tagSegments(segmentationNode: Any, corrections: Corrections) -> None:
-    """Write on every segment which slices are confirmed, each with a checksum of its labels, for a file of its own."""
+def tagSegments(segmentationNode: Any, corrections: Corrections) -> Generator[None, None, None]:
+    """Write on every segment which slices are confirmed, each with a checksum of its labels, for a file of its own.
+
+    One segment a step: everything that shows segments reacts to each.
+    """
     planes = [
         f"{taken.axis}-{taken.index}-{_checksum(corrections.composedPlane(taken))}" for taken in corrections.slices
     ]
@@ -138,6 +141,7 @@ def tagSegments(segmentationNode: Any, corrections: Corrections) -> None:
             segment.SetTag(CONFIRMED_TAG, text)
         elif segment.HasTag(CONFIRMED_TAG):  # removing what is not there would count as a change of the segment
             segment.RemoveTag(CONFIRMED_TAG)
+        yield
 
 
 def restoreFromTags(segmentationNode: Any, corrections: Corrections, reader: SliceReader) -> None:
