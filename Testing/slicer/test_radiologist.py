@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from nodes import addLinearTransform, rotation
+from nodes import addLinearTransform
 from radiologist import Radiologist
 
 from unetseg.config import Label, TrainingSettings
@@ -27,7 +27,7 @@ from unetseg.messages import Train
 from unetseg.model_file import load_model
 from unetseg.phantom import PHANTOM_LABELS, make_phantom
 from unetseg.training import Control, TrainingRequest, train
-from unetseg.volume import Geometry, LabelMap, Volume
+from unetseg.volume import LabelMap, Volume
 from UNetSegmentLib.corrections import SliceState
 from UNetSegmentLib.retraining import Retraining
 from UNetSegmentLib.sample_data import ijkToRas
