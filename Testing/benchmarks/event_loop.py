@@ -24,7 +24,7 @@ from typing import Any
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 TESTING = Path(__file__).resolve().parents[1]
 MODULE = TESTING.parent / "UNetSegment" / "UNetSegment.py"
-sys.path[:0] = [str(TESTING / "slicer" / "host"), str(TESTING / "slicer"), str(TESTING / "fixtures"), str(MODULE.parent)]
+sys.path[:0] = map(str, (TESTING / "slicer" / "host", TESTING / "slicer", TESTING / "fixtures", MODULE.parent))
 
 import host  # noqa: E402
 
@@ -34,9 +34,9 @@ import numpy as np  # noqa: E402  (like all below, after the application)
 import qt  # noqa: E402
 import slicer  # noqa: E402
 from radiologist import Radiologist  # noqa: E402
-from small_models import DOCUMENT, network_of  # noqa: E402
 
 from results import publish  # noqa: E402
+from small_models import DOCUMENT, network_of  # noqa: E402
 from unetseg.array_file import save_array  # noqa: E402
 from unetseg.config import Label, NetworkConfig  # noqa: E402
 from unetseg.model_file import Model, save_model  # noqa: E402
@@ -202,8 +202,11 @@ def small_model(path: Path, *, base_channels: int) -> Path:
     names = ("background", *(f"Structure {number}" for number in range(1, STRUCTURES + 1)))
     labels = tuple(Label(value, name, (200, 9 * value, 60)) for value, name in enumerate(names))
     network = NetworkConfig("unet_2d", 1, len(labels), {"base_channels": base_channels, "depth": 3, "norm": "batch"})
-    plan = replace(DOCUMENT.plan, dimensions=2, spacing_mm=(0.0, 1.0, 1.0), patch_size=(1, 256, 256))
-    document = replace(DOCUMENT, network=network, labels=labels, plan=replace(plan, normalisation=plan.normalisation[:1]))
+    first_channel = DOCUMENT.plan.normalisation[:1]
+    plan = replace(
+        DOCUMENT.plan, dimensions=2, spacing_mm=(0.0, 1.0, 1.0), patch_size=(1, 256, 256), normalisation=first_channel
+    )
+    document = replace(DOCUMENT, network=network, labels=labels, plan=plan)
     save_model(path, Model(document, network_of(document).eval()))
     return path
 
