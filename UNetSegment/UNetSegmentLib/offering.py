@@ -148,9 +148,7 @@ def _summary(rows: Sequence[ComparisonRow], heldOut: Sequence[LabelledSlice]) ->
         return _("No slice was held out, so look at the difference yourself. Confirm three slices to get a figure.")
     slices = sliceCount(len(heldOut))
     if before is None:
-        text = _(
-            "On {slices} it has not learned from, its overlap is {after}; that of the one in use is unknown."
-        )
+        text = _("On {slices} it has not learned from, its overlap is {after}; that of the one in use is unknown.")
         return text.format(slices=slices, after=decimal(after))
     text = _("On {slices} it has not learned from, the overlap is {before} before and {after} after: {verdict}.")
     verdict = _("better") if after > before else _("not better")
