@@ -71,7 +71,8 @@ class TrainingCase:
         annotation: label map on the grid of the first image, 255 = unlabelled; or, ending in ``.json``, the
             confirmed slices of ``labelled_slices``, from which also the edited voxels come.
         edited: mask of the voxels that the user changed; None with an annotation of slices.
-        held_out_slices: (axis, index) of annotated slices that are measured and not trained on.
+        held_out_slices: (axis, index) of annotated slices that are not trained on while the new weights are chosen;
+            a retraining learns from them in the end.
     """
 
     name: str
@@ -231,7 +232,10 @@ class Trained:
     Attributes:
         sha256: of the model file, its identity.
         dice_before: of the model that training started from, on the held-out data; empty without either.
-        dice_after: of the new model on the same data; empty without held-out data.
+        dice_after: of the new model on the same data, before any training saw it; empty without held-out data.
+        held_out_slices: how many slices were held out while these figures were made.
+        replay_before, replay_after: mean Dice of both on pieces of earlier cases; None where there are none.
+        improved: False where nothing that was learned beat the start model, whose weights the new file then has.
         warnings: about the annotations, one sentence each.
         notes: what was decided on the way, one sentence each.
     """
@@ -242,6 +246,10 @@ class Trained:
     seconds: float
     dice_before: Dice
     dice_after: Dice
+    held_out_slices: int = 0
+    replay_before: float | None = None
+    replay_after: float | None = None
+    improved: bool = True
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
