@@ -3,7 +3,7 @@
 ``--slices 1,1,1`` trains on annotations that label only one slice across each of the three axes of a case, as in Çiçek
 2016, ``--slices 0,3,0`` on three across the second. They lie in the middle of the structure or evenly over its extent,
 with ``--random`` anywhere in the image, in each case elsewhere. Every tenth training case is held out for choosing the
-weights, labelled just as sparsely.
+weights, labelled just as sparsely. ``--whole`` makes one structure of the two parts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ LABELS = (
     Label(1, "anterior hippocampus", (230, 159, 0)),
     Label(2, "posterior hippocampus", (86, 180, 233)),
 )
+WHOLE = (LABELS[0], Label(1, "hippocampus", (230, 159, 0)))
 
 
 def case_number(name: str) -> int:
@@ -46,6 +47,13 @@ def sparse(case: Case, counts: tuple[int, int, int], generator: np.random.Genera
     return replace(case, annotation=annotate(case.annotation, slices))
 
 
+def without_parts(case: Case) -> Case:
+    """The case with both parts as class 1; 255 stays what nobody has labelled."""
+    assert case.annotation is not None
+    array = case.annotation.array
+    return replace(case, annotation=replace(case.annotation, array=np.where(array == 2, np.uint8(1), array)))
+
+
 def per_axis(text: str) -> tuple[int, int, int]:
     d, h, w = (int(count) for count in text.split(","))
     return d, h, w
@@ -58,12 +66,16 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.slices:
         generator = np.random.default_rng(arguments.seed) if arguments.random else None
         training = [sparse(case, arguments.slices, generator) for case in training]
-    name = "_".join(map(str, arguments.slices or ("all",)))
+    labels, parts, structure = LABELS, ["anterior", "posterior"], "hippocampus"
+    if arguments.whole:
+        training, test = ([without_parts(case) for case in cases] for cases in (training, test))
+        labels, parts, structure = WHOLE, ["whole"], "whole hippocampus"
+    name = "_".join([*structure.split(), *map(str, arguments.slices or ("all",)), "slices"])
     request = TrainingRequest(
         cases=training,
-        output=arguments.output / f"hippocampus_{name}_slices.safetensors",
+        output=arguments.output / f"{name}.safetensors",
         settings=settings(arguments),
-        labels=LABELS,
+        labels=labels,
         network=arguments.network,
         modality="MR",
         validation=tuple(case.name for case in training[::10]),
@@ -71,10 +83,10 @@ def main(arguments: argparse.Namespace) -> None:
     )
     result = run_training(request)
     scores = measure(result.model, test, device=arguments.device)
+    slices = f"{sum(arguments.slices) if arguments.slices else 'all'} slices labelled per case"
     publish(
-        f"Hippocampus, {arguments.network} compact, {'all' if not arguments.slices else sum(arguments.slices)} slices "
-        f"labelled per case{' at random' if arguments.random else ''}",
-        ["training cases", "test cases", "anterior", "posterior", "mean Dice", "worst case", "iterations", "seconds"],
+        f"{structure.capitalize()}, {arguments.network} compact, {slices}{' at random' if arguments.random else ''}",
+        ["training cases", "test cases", *parts, "mean Dice", "worst case", "iterations", "seconds"],
         [
             [
                 len(training) - len(request.validation),
@@ -94,6 +106,7 @@ if __name__ == "__main__":
     options = parser(__doc__ or "", seconds=1500)
     options.add_argument("--slices", type=per_axis, help="labelled slices per case across D, H, W; default: all")
     options.add_argument("--random", action="store_true", help="these slices anywhere in the image")
+    options.add_argument("--whole", action="store_true", help="anterior and posterior part as one structure")
     options.add_argument("--network", default="unet_3d")
     chosen = options.parse_args()
     Path(chosen.output).mkdir(parents=True, exist_ok=True)
