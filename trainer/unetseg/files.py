@@ -1,4 +1,4 @@
-"""Writing files so that a reader only ever sees the old one or the whole new one; locking a folder.
+"""Writing files so that a reader only ever sees the old one or the whole new one; locking a folder; a file beside.
 
 Only the standard library is imported, so that the Slicer side can share this file.
 """
@@ -15,6 +15,15 @@ from pathlib import Path
 _SYSTEM = os.name
 WINDOWS_RETRY_SECONDS = 2.0
 """A virus scanner or indexer holds a new file for about this long (WinError 5 and 32)."""
+
+
+def replay_path(model: Path) -> Path:
+    """Where the pieces of earlier cases lie that a retraining from this model file rehearses.
+
+    >>> replay_path(Path("knee.safetensors")).name
+    'knee.replay.safetensors'
+    """
+    return model.with_suffix(f".replay{model.suffix}")
 
 
 @contextlib.contextmanager
