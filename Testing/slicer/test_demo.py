@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import qt
 
+from appearance import shift_appearance
 from unetseg.errors import TrainingDataError
 from unetseg.image_io import write_label_map
 from unetseg.phantom import make_phantom, write_phantom_cases
@@ -98,9 +99,7 @@ def test_real_cases_are_split_into_those_to_learn_from_and_one_to_correct(demo, 
         real_cases(tmp_path, seed=0)
 
 
-def test_the_other_scanner_turns_the_contrast_round(demo):
-    from cases import shift_appearance
-
+def test_the_other_scanner_turns_the_contrast_round():
     ramp = np.linspace(0, 500, 12 * 12 * 12, dtype=np.float32).reshape(1, 12, 12, 12)
     shifted = shift_appearance(Volume(ramp, Geometry((12, 12, 12))), np.random.default_rng(0))
     assert np.corrcoef(ramp.ravel(), shifted.array.ravel())[0, 1] < -0.8

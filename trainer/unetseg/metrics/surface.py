@@ -32,7 +32,7 @@ class SurfaceDistances:
     """Distances from each surface voxel of one mask to the nearest surface voxel of the other.
 
     Attributes:
-        from_prediction: one entry per surface voxel of the prediction, in mm; infinite for an empty reference.
+        from_prediction: one entry per counted surface voxel of the prediction, in mm; infinite for an empty reference.
         from_reference: likewise.
         diagonal_mm: of the image.
         tolerance_mm: up to which two surfaces count as equal.
@@ -45,16 +45,29 @@ class SurfaceDistances:
 
 
 def surface_distances(
-    prediction: Mask, reference: Mask, *, spacing_mm: Vector, tolerance_mm: float = 1.0
+    prediction: Mask,
+    reference: Mask,
+    *,
+    spacing_mm: Vector,
+    tolerance_mm: float = 1.0,
+    counted: Mask | None = None,
 ) -> SurfaceDistances:
-    """Measure two masks (bool, (D, H, W), same shape). Raises ``ImageError`` where the shapes differ."""
+    """Measure two masks (bool, (D, H, W), same shape). Raises ``ImageError`` where the shapes differ.
+
+    Args:
+        counted: bool, (D, H, W); the surface voxels whose distances count. Their nearest one on the other surface
+            may lie anywhere. None: all.
+    """
     check_same_shape(prediction, reference)
+    if counted is None:
+        counted = np.ones_like(prediction)
+    check_same_shape(prediction, counted)
     box = _bounding_box(prediction | reference)
     axes = [axis for axis, size in enumerate(prediction.shape) if size > 1]
     surfaces = _surface(prediction[box], axes), _surface(reference[box], axes)
     return SurfaceDistances(
-        from_prediction=_distances(*surfaces, spacing_mm),
-        from_reference=_distances(*surfaces[::-1], spacing_mm),
+        from_prediction=_distances(*surfaces, spacing_mm)[counted[box][surfaces[0]]],
+        from_reference=_distances(*surfaces[::-1], spacing_mm)[counted[box][surfaces[1]]],
         diagonal_mm=float(np.linalg.norm(np.multiply(prediction.shape, spacing_mm))),
         tolerance_mm=tolerance_mm,
     )
@@ -62,20 +75,20 @@ def surface_distances(
 
 def hausdorff_mm(distances: SurfaceDistances) -> float:
     """The largest distance from either surface to the other, in mm."""
-    return _in_mm(distances, lambda: max(distances.from_prediction.max(), distances.from_reference.max()))
+    return _in_mm(distances, lambda sides: max(side.max() for side in sides))
 
 
 def hd95_mm(distances: SurfaceDistances) -> float:
     """95 % Hausdorff distance in mm: the larger of the two directed 95th percentiles (Metrics Reloaded, 2024)."""
     return _in_mm(
         distances,
-        lambda: max(np.percentile(side, 95) for side in (distances.from_prediction, distances.from_reference)),
+        lambda sides: max(np.percentile(side, 95) for side in sides),
     )
 
 
 def average_surface_distance_mm(distances: SurfaceDistances) -> float:
     """Symmetric: the mean over all voxels of both surfaces, in mm."""
-    return _in_mm(distances, lambda: np.concatenate([distances.from_prediction, distances.from_reference]).mean())
+    return _in_mm(distances, lambda sides: np.concatenate(sides).mean())
 
 
 def surface_dice(distances: SurfaceDistances) -> float:
@@ -95,11 +108,12 @@ SURFACE_METRICS: dict[str, Callable[[SurfaceDistances], float]] = {
 }
 
 
-def _in_mm(distances: SurfaceDistances, statistic: Callable[[], np.floating]) -> float:
-    empty = [side.size == 0 for side in (distances.from_prediction, distances.from_reference)]
-    if all(empty):
+def _in_mm(distances: SurfaceDistances, statistic: Callable[[list[Distances]], np.floating]) -> float:
+    """0 where nothing is counted on either side, the diagonal where one of the masks is empty."""
+    sides = [side for side in (distances.from_prediction, distances.from_reference) if side.size]
+    if not sides:
         return 0.0
-    return distances.diagonal_mm if any(empty) else float(statistic())
+    return float(statistic(sides)) if np.isfinite(np.concatenate(sides)).all() else distances.diagonal_mm
 
 
 def _bounding_box(mask: Mask) -> tuple[slice, ...]:

@@ -1,0 +1,113 @@
+"""Retraining from a few slices of one volume: the loop beside what people use today, on the hippocampus (MSD Task04).
+
+``--model`` was trained on the case numbers ≡ 1 mod 3; here those ≡ 2 mod 3 are corrected one by one, as they are and
+as if from another scanner. Every fourth of these is kept for ``--tuning``; nothing published may have been chosen on
+the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from appearance import shift_appearance
+from comparison import OURS, cases_of_seed, conduct, options
+from experiment import DATA, load_cases
+from rows import START, Row
+from study import Conditions, Job, Subject
+from summary import POINTS, mean_over_cases
+from train_hippocampus import WHOLE, case_number, without_parts
+from unetseg.data import Case, find_cases
+from unetseg.model_file import read_document
+
+IN_DOMAIN, SHIFTED = "in domain", "shifted"
+SHIFT_SEED = 20
+"""One other scanner for all volumes."""
+
+FULL_LABELS_DICE = 0.895
+"""nnU-Net trained on all labels (nnActive, arXiv 2511.19183): what a gap is measured to."""
+
+FOLDER = DATA / "hippocampus"
+
+
+def names_to_correct(*, tuning: bool) -> list[str]:
+    """Every fourth of those that the model has not seen is for tuning, the others are for measuring."""
+    names = [files.name for files in find_cases(FOLDER).cases if case_number(files.name) % 3 == 2]
+    return [name for index, name in enumerate(names) if (index % 4 == 3) == tuning]
+
+
+def subjects(case: Case, domains: list[str], *, whole: bool) -> list[Subject]:
+    """The case in each domain, with both parts or as one structure."""
+    found = []
+    if whole:
+        case = without_parts(case)
+    for domain in domains:
+        volume = case.volume
+        if domain == SHIFTED:
+            volume = shift_appearance(volume, np.random.default_rng(SHIFT_SEED))
+        found.append(Subject(case.name, volume, case.annotation, domain))
+    return found
+
+
+def jobs(arguments: argparse.Namespace) -> list[Job]:
+    """Seed by seed, so that a study that is not finished is one of fewer seeds."""
+    names = names_to_correct(tuning=arguments.tuning)
+    whole = len(read_document(arguments.model).labels) == len(WHOLE)
+    found = []
+    for seed in range(arguments.seeds):
+        own = cases_of_seed(names, seed=seed, seeds=arguments.seeds, count=arguments.cases)
+        for case in load_cases(FOLDER, keep=lambda name, own=own: name in own):
+            own_subjects = subjects(case, arguments.domains, whole=whole)
+            found += [Job(subject, counts, seed) for subject in own_subjects for counts in arguments.slices]
+    return sorted(found, key=lambda job: (job.seed, arguments.domains.index(job.subject.domain), job.counts))
+
+
+def conditions(arguments: argparse.Namespace) -> Conditions:
+    """What all methods start from."""
+    document = read_document(arguments.model)
+    return Conditions(
+        labels=document.labels,
+        network=document.network.name,
+        modality=document.plan.modality,
+        seconds=arguments.seconds,
+        device=arguments.device,
+        start_file=arguments.model,
+    )
+
+
+def gains(rows: list[Row]) -> list[str]:
+    """What the loop gains over the start; of a shifted domain also how much of the gap to full labels it closes."""
+    lines = []
+    for domain, slices in dict.fromkeys((row.key.domain, row.key.slices) for row in rows):
+        group = [row for row in rows if (row.key.domain, row.key.slices) == (domain, slices)]
+        before, after = (
+            mean_over_cases([row for row in group if row.key.method == method], lambda row: row.figures.mean_dice)
+            for method in (START, OURS)
+        )
+        if before is None or after is None:
+            continue
+        line = f"{domain}, {slices} slices: the {OURS} gains {POINTS * (after - before):+.1f} points"
+        if domain == SHIFTED:
+            closed = (after - before) / (FULL_LABELS_DICE - before)
+            line += f", {closed:.0%} of the gap between the start and full labels ({FULL_LABELS_DICE})"
+        lines.append(f"{line}.")
+    return lines
+
+
+def hippocampus_options(description: str | None, **defaults: object) -> argparse.ArgumentParser:
+    """Those of all benchmarks that retrain the hippocampus."""
+    parser = options(description, **{"seconds": 60.0, "seeds": 4, "slices": [(3,), (5,)], "cases": 8, **defaults})
+    parser.add_argument("--model", type=Path, required=True, help="trained on the case numbers ≡ 1 mod 3")
+    parser.add_argument("--domains", nargs="+", choices=(IN_DOMAIN, SHIFTED), default=[IN_DOMAIN, SHIFTED])
+    parser.add_argument("--tuning", action="store_true", help="on the cases that are kept for tuning")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    conduct(arguments, "Retraining the hippocampus", jobs(arguments), conditions(arguments), notes=gains)
+
+
+if __name__ == "__main__":
+    main(hippocampus_options(__doc__).parse_args())
