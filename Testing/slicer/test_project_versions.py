@@ -13,10 +13,20 @@ import pytest
 
 from unetseg.config import Label
 from unetseg.errors import FileAccessError, ModelFileError, SettingsError
+from unetseg.files import replay_path
 from UNetSegmentLib import disk
 from UNetSegmentLib.project import Project, Version, utcNow
 
 LABELS = (Label(0, "Background", (0, 0, 0)), Label(1, "Leber (ü)", (230, 90, 60), "a~b~c~d~e~f~g"))
+
+
+PIECES = b"pieces of images"
+
+
+def withPieces(model: Path, content: bytes = PIECES) -> Path:
+    """The same model, with pieces of images beside it."""
+    replay_path(model).write_bytes(content)
+    return model
 
 
 def modelFile(path: Path, content: str = "a", size: int = 5) -> Path:
@@ -143,9 +153,42 @@ def test_a_missing_shipped_folder_is_no_problem(tmp_path: Path) -> None:
 def test_a_model_is_taken_in_once(project: Project, source: Path, tmp_path: Path) -> None:
     added = project.add(source, record("First"))
     with pytest.raises(ModelFileError, match="“First”"):
-        project.add(source, record("Second"))
+        project.add(withPieces(source), record("Second"))
     assert project.versions() == (added,)
     assert len(os.listdir(project.folder / "models")) == 2
+
+
+def test_pieces_of_images_go_with_the_model_that_rehearses_them(project: Project, source: Path) -> None:
+    added = project.add(withPieces(source), record())
+    assert replay_path(added.path).read_bytes() == PIECES
+    assert Project(project.folder).versions() == (added,)
+    assert (project.undescribed(), project.problems()) == ((), ())
+    sizes = dict(project.contents())
+    assert sizes["pieces"] == len(PIECES)
+    assert sizes["models"] == added.path.stat().st_size + added.path.with_suffix(".json").stat().st_size
+    project.delete(added.id)
+    assert os.listdir(project.folder / "models") == []
+
+
+def test_pieces_of_images_are_never_exported(project: Project, source: Path, tmp_path: Path) -> None:
+    added = project.add(withPieces(source), record())
+    (tmp_path / "out").mkdir()
+    project.export(added.id, tmp_path / "out" / "x.safetensors")
+    assert os.listdir(tmp_path / "out") == ["x.safetensors"]
+
+
+def test_everything_that_is_removed_includes_pieces_of_images(project: Project, source: Path) -> None:
+    added = project.add(withPieces(source), record())
+    byHand = withPieces(modelFile(added.path.with_name("From Anna.safetensors"), "b"))
+    left = project.removeEverything()
+    assert sorted(left) == sorted((byHand, replay_path(byHand)))
+
+
+def test_a_shipped_model_may_bring_pieces_of_images(tmp_path: Path) -> None:
+    withPieces(modelFile(tmp_path / "a.safetensors"))
+    (tmp_path / "a.json").write_text('{"name": "A", "status": "own", "createdUtc": "2025-01-01"}')
+    project = Project(tmp_path / "p", shippedFolder=tmp_path)
+    assert [version.name for version in project.versions()] == ["A"]
 
 
 @pytest.mark.parametrize(
@@ -173,12 +216,16 @@ def test_a_model_that_is_not_there_is_named(project: Project, tmp_path: Path) ->
 
 
 def test_adding_closed_early_leaves_no_trace(project: Project, tmp_path: Path) -> None:
-    steps = project.addInSteps(modelFile(tmp_path / "m", size=3 * disk.STEP_BYTES), record())
-    next(steps)
-    assert len(os.listdir(project.folder / "models")) == 1
-    steps.close()
-    assert os.listdir(project.folder / "models") == []
-    assert len(list(project.addInSteps(tmp_path / "m", record()))) == 4
+    model = modelFile(tmp_path / "m", size=3 * disk.STEP_BYTES)
+    assert len(list(Project(tmp_path / "other").addInSteps(model, record()))) == 4
+    for number in range(1, 6):
+        steps = project.addInSteps(withPieces(model), record())
+        for _ in range(number):
+            next(steps)
+        assert os.listdir(project.folder / "models") != []
+        steps.close()
+        assert os.listdir(project.folder / "models") == []
+    assert len(list(project.addInSteps(model, record()))) == 5
 
 
 @pytest.mark.parametrize(
@@ -298,7 +345,7 @@ def test_deleting_removes_the_files_and_the_results(project: Project, source: Pa
 def test_a_model_that_another_program_holds_is_not_half_deleted(
     project: Project, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    added = project.add(source, record())
+    added = project.add(withPieces(source), record())
 
     def held(path: object, **options: object) -> None:
         raise PermissionError(13, "in use", str(path))
@@ -308,19 +355,22 @@ def test_a_model_that_another_program_holds_is_not_half_deleted(
         with pytest.raises(FileAccessError, match=r"in use.*close the program"):
             project.delete(added.id)
     assert Project(project.folder).versions() == (added,)
+    assert replay_path(added.path).read_bytes() == PIECES
 
 
 @pytest.mark.usefixtures("rereading")
 def test_a_model_put_there_by_hand_waits_for_its_description(project: Project, source: Path, tmp_path: Path) -> None:
     project.add(source, record("First"))
-    byHand = modelFile(project.folder / "models" / "From Anna.safetensors", "b")
+    byHand = withPieces(modelFile(project.folder / "models" / "From Anna.safetensors", "b"))
     byHand.with_suffix(".json").write_text('{"name": "A", "status": "own", "createdUtc": "2025-01-01"}')
     assert project.undescribed() == (byHand,)
     assert [version.name for version in project.versions()] == ["First"]
     content = byHand.read_bytes()
     added = project.add(byHand, record("From Anna"))
     assert added.path.read_bytes() == content
+    assert replay_path(added.path).read_bytes() == PIECES
     assert not byHand.exists()
+    assert not replay_path(byHand).exists()
     assert project.undescribed() == ()
     assert {version.name for version in project.versions()} == {"First", "From Anna"}
     assert project.problems() == ()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .disk import subfolders
-from .versions import OWN_ID
+from .versions import OWN_ID, PIECES_SUFFIX
 
 _TEMPORARY = r"(\.\d+-[0-9a-f]+-)?"
 """Left by a program that was killed while it wrote."""
@@ -17,7 +17,10 @@ Kinds = tuple[tuple[str, str], ...]
 """(kind, pattern of file names)."""
 
 _IN_PROJECT: Kinds = (("other", "project.json"),)
-_IN_MODELS: Kinds = (("models", rf"{OWN_ID.pattern}\.(safetensors|json)"),)
+_IN_MODELS: Kinds = (
+    ("models", rf"{OWN_ID.pattern}\.(safetensors|json)"),
+    ("pieces", OWN_ID.pattern + re.escape(PIECES_SUFFIX)),
+)
 _IN_CASE: Kinds = (("slices", r"(case|slices|slices\.older)\.json"), ("volumes", r"channel\d+\.npz"))
 _IN_RESULTS: Kinds = (("results", r"[A-Za-z0-9_-]+\.npz"),)
 
@@ -25,7 +28,7 @@ _IN_RESULTS: Kinds = (("results", r"[A-Za-z0-9_-]+\.npz"),)
 def madeFiles(folder: Path) -> Iterator[tuple[str, Path]]:
     """(kind, file) of every file outside the folders of jobs; links are neither given nor followed.
 
-    Kinds: ``models``, ``slices``, ``volumes``, ``results``, ``other``. Raises ``OSError``.
+    Kinds: ``models``, ``pieces``, ``slices``, ``volumes``, ``results``, ``other``. Raises ``OSError``.
     """
     places = [(folder, _IN_PROJECT), (folder / "models", _IN_MODELS)]
     for case in subfolders(folder / "cases"):

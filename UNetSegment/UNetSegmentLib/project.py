@@ -1,7 +1,7 @@
 """The project folder: models, cases with their confirmed slices, and the folders of jobs.
 
     project.json                     format version
-    models/<id>.safetensors, .json   one version each
+    models/<id>.safetensors, .json   one version each; <id>.replay.safetensors: pieces of images that it rehearses
     cases/<id>/                      case.json, channel0.npz …, slices.json, results/<version id>.npz
     jobs/<session>/<number>/         what a job reads and writes
 
@@ -12,6 +12,7 @@ aside (``.damaged``), never deleted, and told in ``problems``.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from pathlib import Path
 from unetseg.array_file import exhaust
 from unetseg.config import Label
 from unetseg.errors import FileAccessError, ModelFileError, SettingsError, unknown_name
-from unetseg.files import atomic_path
+from unetseg.files import atomic_path, replay_path
 from unetseg.labelled_slices import LabelledSlice, save_slices
 from unetseg.volume import Shape
 
@@ -97,6 +98,8 @@ class Project:
     def add(self, modelFile: Path, record: Version) -> Version:
         """Copy a model file into the project; a file put into the models folder by hand is moved to its new name.
 
+        The pieces of images that lie beside it for its retrainings go with it.
+
         Args:
             record: its description; ``id``, ``path`` and ``sha256`` are given here, and a name that is taken or
                 too long is changed.
@@ -111,20 +114,23 @@ class Project:
         versionFiles.checkModelFile(modelFile)
         models = self._root.made("models")
         path = models / f"{newId()}{versionFiles.MODEL_SUFFIX}"
-        with inWords("The model file must be readable and the project folder writable", path):
+        with (
+            inWords("The model file must be readable and the project folder writable", path),
+            contextlib.ExitStack() as undo,
+        ):
+            undo.callback(versionFiles.removeFiles, path)
+            if replay_path(modelFile).is_file():
+                with atomic_path(replay_path(path)) as temporary:
+                    yield from copyInSteps(replay_path(modelFile), temporary)
             with atomic_path(path) as temporary:
                 sha256 = yield from copyInSteps(modelFile, temporary)
                 self._refuseKnown(sha256)
             name = versionFiles.freeName(record.name, self._names())
-            version = replace(record, id=path.stem, path=path, sha256=sha256, name=name)
-            try:
-                self._write(version)
-            except FileAccessError:
-                path.unlink()
-                versionFiles.recordPath(path).unlink(missing_ok=True)
-                raise
+            version = self._write(replace(record, id=path.stem, path=path, sha256=sha256, name=name))
+            undo.pop_all()
             if modelFile.parent.samefile(models):
                 modelFile.unlink()
+                replay_path(modelFile).unlink(missing_ok=True)
         self._changed()
         return version
 
@@ -142,7 +148,11 @@ class Project:
         return self._write(replace(version, name=clean))
 
     def export(self, versionId: str, path: Path) -> None:
-        """Copy a version's model file to ``path``, replacing what is there. Raises ``FileAccessError``."""
+        """Copy a version's model file to ``path``, replacing what is there, without the pieces of images beside it.
+
+        Raises:
+            FileAccessError: the disk refuses, or ``path`` lies among the project's models.
+        """
         exhaust(self.exportInSteps(versionId, path))
 
     def exportInSteps(self, versionId: str, path: Path) -> Generator[None, None, None]:
@@ -162,8 +172,7 @@ class Project:
         """Delete a version's files and the results kept of it; versions retrained from it stay."""
         version, name = self._own(versionId), caseFiles.resultName(versionId)
         with inWords("The files of a version must be removable", version.path):
-            version.path.unlink(missing_ok=True)
-            versionFiles.recordPath(version.path).unlink(missing_ok=True)
+            versionFiles.removeFiles(version.path)
         self._changed()
         cases = subfolders(self.folder / "cases")
         remove((case / caseFiles.RESULTS / name for case in cases), self.folder)
@@ -256,7 +265,7 @@ class Project:
     def contents(self) -> tuple[tuple[str, int], ...]:
         """(kind, bytes) of what ``removeEverything`` removes.
 
-        Kinds: ``models``, ``slices``, ``volumes``, ``results``, ``jobs``, ``other``; those that are there.
+        Kinds: ``models``, ``pieces``, ``slices``, ``volumes``, ``results``, ``jobs``, ``other``; those that are there.
         """
         sizes: dict[str, int] = {}
         with inWords("The project folder must be readable", self.folder):

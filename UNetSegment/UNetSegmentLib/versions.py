@@ -1,4 +1,4 @@
-"""Versions of a model as files: one ``.safetensors`` file and one record beside it."""
+"""Versions of a model as files: a ``.safetensors`` file, beside it a record and, where there are any, pieces of images."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Literal
 
 from unetseg.config import Label
 from unetseg.errors import ModelFileError, SettingsError
+from unetseg.files import replay_path
 from unetseg.messages import Dice
 
 from .disk import inWords, readRecord
@@ -20,6 +21,8 @@ from .disk import inWords, readRecord
 Status = Literal["shipped", "own", "offered", "kept", "rejected"]
 OWN_STATUSES = ("own", "offered", "kept", "rejected")
 MODEL_SUFFIX = ".safetensors"
+PIECES_SUFFIX = "".join(replay_path(Path(f"model{MODEL_SUFFIX}")).suffixes)
+"""Of the pieces of images that lie beside a model, for its retrainings to rehearse."""
 MAX_NAME_LENGTH = 80
 SHIPPED_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OWN_ID = re.compile(r"[0-9a-f]{32}")
@@ -43,7 +46,8 @@ class Version:
         channels: of the volumes it segments.
         network, dimensions, modality: as in the model's document.
         volumes, slices: how many it has learned from.
-        heldOut: Dice per label ≥ 1 on held-out slices, before and after the training; empty where not measured.
+        heldOut: Dice per label ≥ 1 on held-out slices, of the version that training started from and of what was
+            learned before these slices were learned from, too; empty where not measured.
         checked: Dice per label ≥ 1 on slices confirmed before they were learned from, and how many slices.
         seconds: that the training took.
         note: of the user.
@@ -101,6 +105,12 @@ def recordPath(model: Path) -> Path:
     return model.with_suffix(".json")
 
 
+def removeFiles(model: Path) -> None:
+    """Remove a version's files, the record last: until then the user can try again. Raises ``OSError``."""
+    for path in (replay_path(model), model, recordPath(model)):
+        path.unlink(missing_ok=True)
+
+
 def readVersion(model: Path, *, shipped: bool) -> Version:
     """The version of a model file. Raises ``OSError``, or ``ValueError`` for a damaged record."""
     version = readRecord(Version, recordPath(model), id=model.stem, path=model)
@@ -116,7 +126,7 @@ def listVersions(folder: Path, *, shipped: bool, setAside: Callable[[Path, str],
     allowed = SHIPPED_ID if shipped else OWN_ID
     names = {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
     versions, undescribed, problems, complete = [], [], [], True
-    for name in sorted(name for name in names if name.endswith(MODEL_SUFFIX)):
+    for name in sorted(name for name in names if name.endswith(MODEL_SUFFIX) and not name.endswith(PIECES_SUFFIX)):
         model = folder / name
         if not allowed.fullmatch(model.stem) or recordPath(model).name not in names:
             undescribed.append(model)

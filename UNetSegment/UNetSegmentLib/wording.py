@@ -52,6 +52,7 @@ def contentTitle(kind: str) -> str:
     """What lies in the project's folder, for the kinds of ``Project.contents``."""
     return {
         "models": _("Models, all versions"),
+        "pieces": _("Pieces of images for retraining"),
         "slices": _("Confirmed slices"),
         "volumes": _("Copies of volumes for training"),
         "results": _("Stored results"),
