@@ -182,11 +182,10 @@ class AttentionUNet(UNet):
             y = self.decode(level, skip, y)
         return self.head(y), tuple(coefficients)
 
-    def decode(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
+    def join(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
         if level > 0:
             skip = self.gates[str(level)](skip, self.attention(level, skip, deeper))
-        features: Tensor = self.decoders[level](torch.cat([skip, resize(deeper, like=skip)], dim=1))
-        return features
+        return torch.cat([skip, resize(deeper, like=skip)], dim=1)
 
     def attention(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
         """α (N, 1, *s) of a gated level, 1 … depth - 2, from what ``decode`` gets there."""
@@ -194,9 +193,6 @@ class AttentionUNet(UNet):
         return cast(GridGate, self.gates[str(level)]).coefficients(skip, gating)
 
     @property
-    def decode_margin(self) -> tuple[tuple[int, ...], ...]:
-        """One voxel more than without linear interpolation, along the axes that are interpolated."""
-        return tuple(
-            tuple(margin + (factor > 1) for margin, factor in zip(margins, factors, strict=True))
-            for margins, factors in zip(super().decode_margin, self.pooling, strict=True)
-        )
+    def join_margin(self) -> tuple[tuple[int, ...], ...]:
+        """One voxel along the axes that are linearly interpolated."""
+        return tuple(tuple(int(factor > 1) for factor in factors) for factors in self.pooling)

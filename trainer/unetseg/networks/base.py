@@ -46,6 +46,7 @@ class UNet(nn.Module, ABC):
     min_depth: ClassVar[int] = 2
     encoder_radius: ClassVar[int] = 2
     encoders: nn.ModuleList
+    decoders: nn.ModuleList
     head: nn.Module
 
     def __init__(
@@ -87,12 +88,22 @@ class UNet(nn.Module, ABC):
         self.pools = nn.ModuleList(MAX_POOL[dimensions](factor, stride=factor) for factor in self.pooling)
 
     @abstractmethod
+    def join(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
+        """What ``decode`` convolves: the encoder's ``skip`` beside ``deeper`` brought to its resolution."""
+
+    @property
+    def join_margin(self) -> tuple[tuple[int, ...], ...]:
+        """Per level and axis: voxels of level + 1 that ``join`` needs around a slab."""
+        return tuple((0,) * self.dimensions for _ in self.pooling)
+
     def decode(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
         """Features of ``level`` from the encoder's ``skip`` there and the decoded features of level + 1.
 
         With padding "same", ``skip`` is exactly ``pooling[level]`` times as large as ``deeper``, and so is the
         result; with "valid", ``skip`` is cropped about its centre and the result is 4 voxels smaller.
         """
+        features: Tensor = self.decoders[level](self.join(level, skip, deeper))
+        return features
 
     @property
     def decode_margin(self) -> tuple[tuple[int, ...], ...]:
@@ -102,7 +113,10 @@ class UNet(nn.Module, ABC):
         its part [f·a : f·b], f the pooling factor and m the margin; at the borders of the volume both are
         cut off and the zero padding there is the true one.
         """
-        return tuple(tuple(-(-self.encoder_radius // factor) for factor in factors) for factors in self.pooling)
+        return tuple(
+            tuple(joined - (-self.encoder_radius // factor) for joined, factor in zip(margins, factors, strict=True))
+            for margins, factors in zip(self.join_margin, self.pooling, strict=True)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes, *s) of an image (N, in_channels, *s); smaller than s with padding "valid".

@@ -80,8 +80,6 @@ class UNet2d(UNet):
         self.head = CONV[2](base_channels, classes, 1)
         initialise(self, self.head)
 
-    def decode(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
+    def join(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
         up = self.ups[level](deeper)
-        joined = torch.cat([center_crop(skip, up.shape[2:]), up], dim=1)
-        features: Tensor = self.decoders[level](joined)
-        return features
+        return torch.cat([center_crop(skip, up.shape[2:]), up], dim=1)
