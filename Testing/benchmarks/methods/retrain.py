@@ -1,0 +1,50 @@
+"""What the methods that train the product's own networks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unetseg.config import AugmentationSettings, TrainingSettings
+from unetseg.data import Case
+from unetseg.inference import segment
+from unetseg.model_file import file_sha256
+from unetseg.training import Control, TrainingRequest, train
+from unetseg.volume import LabelArray
+
+from .paste import pasted
+from .task import Task
+
+WITHOUT_LOOP: Mapping[str, Any] = {
+    "class_weight_limits": (1.0, 1.0),
+    "edit_weight": 1.0,
+    "ema_decay": 0.0,
+    "augmentation": AugmentationSettings(plane_probability=0.0),
+}
+"""Settings of a training in which every labelled voxel weighs the same and the last weights are the result."""
+
+
+def retrained(task: Task, case: Case, changes: Mapping[str, Any], **request: Any) -> LabelArray:
+    """Train on the case as the product's worker does, and segment the task's volume.
+
+    Args:
+        changes: of the product's ``TrainingSettings``.
+        request: further fields of the ``TrainingRequest``.
+    """
+    result = train(
+        TrainingRequest(
+            cases=[case],
+            output=task.folder / "retrained.safetensors",
+            settings=TrainingSettings(**{"seconds": task.seconds, "seed": task.seed, **changes}),
+            labels=task.labels,
+            network=task.network,
+            modality=task.modality,
+            start=task.start,
+            start_sha256="" if task.start_file is None else file_sha256(task.start_file),
+            device=task.device,
+            **request,
+        ),
+        control=Control(),
+        report=lambda progress: None,
+    )
+    return pasted(segment(result.model, task.volume, device=task.device).label_map.array, task.annotation)
