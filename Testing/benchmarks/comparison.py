@@ -16,10 +16,10 @@ from summary import table
 OURS = "loop"
 
 
-def options(
+def task_options(
     description: str | None, *, seconds: float, seeds: int, slices: Sequence[Counts], cases: int = 1
 ) -> argparse.ArgumentParser:
-    """The options that all of them share, with their defaults."""
+    """The options that say what is measured, with their defaults."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seconds", type=float, default=seconds, help="training time of every method")
     parser.add_argument("--seeds", type=int, default=seeds, help="0 … N - 1")
@@ -27,6 +27,11 @@ def options(
     parser.add_argument("--slices", type=counts, nargs="+", default=list(slices), help="3 or, along D, H and W, 2,2,1")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--device", default="auto")
+    return parser
+
+
+def add_study_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add those of a study that is kept on disk."""
     parser.add_argument("--output", type=Path, required=True, help="folder of the measurements, finished ones are kept")
     parser.add_argument("--share", type=share, default=(0, 1), metavar="0/2", help="this process's part of the jobs")
     parser.add_argument("--summarise", action="store_true", help="only publish what has been measured")

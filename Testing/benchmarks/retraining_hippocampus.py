@@ -8,15 +8,16 @@ the others.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from appearance import shift_appearance
-from comparison import OURS, cases_of_seed, conduct, options
+from comparison import OURS, add_study_options, cases_of_seed, conduct, task_options
 from experiment import DATA, load_cases
 from rows import START, Row
-from study import Conditions, Job, Subject
+from study import Conditions, Counts, Job, Subject
 from summary import POINTS, mean_over_cases
 from train_hippocampus import WHOLE, case_number, without_parts
 from unetseg.data import Case, find_cases
@@ -96,9 +97,11 @@ def gains(rows: list[Row]) -> list[str]:
     return lines
 
 
-def hippocampus_options(description: str | None, **defaults: object) -> argparse.ArgumentParser:
+def hippocampus_options(
+    description: str | None, *, cases: int, slices: Sequence[Counts], seconds: float = 60
+) -> argparse.ArgumentParser:
     """Those of all benchmarks that retrain the hippocampus."""
-    parser = options(description, **{"seconds": 60.0, "seeds": 4, "slices": [(3,), (5,)], "cases": 8, **defaults})
+    parser = task_options(description, seconds=seconds, seeds=4, slices=slices, cases=cases)
     parser.add_argument("--model", type=Path, required=True, help="trained on the case numbers ≡ 1 mod 3")
     parser.add_argument("--domains", nargs="+", choices=(IN_DOMAIN, SHIFTED), default=[IN_DOMAIN, SHIFTED])
     parser.add_argument("--tuning", action="store_true", help="on the cases that are kept for tuning")
@@ -110,4 +113,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(hippocampus_options(__doc__).parse_args())
+    main(add_study_options(hippocampus_options(__doc__, cases=8, slices=[(3,), (5,)])).parse_args())

@@ -1,0 +1,47 @@
+"""What each part of the loop is worth: the loop without it, on the hippocampus's volumes and slices."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any
+
+from comparison import OURS, add_study_options, conduct
+from methods import METHODS
+from methods.task import Method, Task
+from retraining_hippocampus import conditions, hippocampus_options, jobs
+from unetseg.config import AugmentationSettings
+from unetseg.volume import LabelArray
+
+AUGMENTATION = AugmentationSettings()
+UNCHANGED_IMAGES = replace(
+    AUGMENTATION, **{one.name: 0.0 for one in fields(AUGMENTATION) if one.name.endswith("_probability")}
+)
+
+VARIANTS: dict[str, Mapping[str, Any]] = {
+    OURS: {},
+    "without averaged weights": {"ema_decay": 0.0},
+    "without edit weights": {"edit_weight": 1.0},
+    "without class weights": {"class_weight_limits": (1.0, 1.0)},
+    "without Dice in the loss": {"loss": "cross_entropy"},
+    "without augmentation": {"augmentation": UNCHANGED_IMAGES},
+    "without transforms in the plane": {"augmentation": replace(AUGMENTATION, plane_probability=0.0)},
+}
+"""What each variant sets otherwise than the product does; see ``TrainingSettings``."""
+
+
+def variant(changes: Mapping[str, Any], task: Task) -> LabelArray:
+    return METHODS[OURS](replace(task, changes=changes))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    methods: dict[str, Method] = {name: partial(variant, VARIANTS[name]) for name in arguments.variants}
+    conduct(arguments, "Ablation of the loop, hippocampus", jobs(arguments), conditions(arguments), methods=methods)
+
+
+if __name__ == "__main__":
+    parser = add_study_options(hippocampus_options(__doc__, cases=4, slices=[(3,)]))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    main(parser.parse_args())
