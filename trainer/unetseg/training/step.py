@@ -14,6 +14,7 @@ from ..data.batches import Batch
 from ..inference import CHANNELS_LAST
 from ..losses import Loss
 from .state import TrainingState, norm_layers
+from .targeted import targeted_logits
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ def training_step(
         # Even switched off, autocast refuses devices and types that it does not know in this version of torch.
         half = precision != torch.float32
         with torch.autocast(device.type, dtype=precision) if half else contextlib.nullcontext():
-            logits = state.network(image)
-        terms = loss.terms(logits, target, weight)
+            logits, region = targeted_logits(state.network, image, batch.weight)
+        terms = loss.terms(logits, region.of(target), region.of(weight))
         value = torch.stack(list(terms.values())).sum()
         if not bool(torch.isfinite(value)):
             failed()
