@@ -78,6 +78,7 @@ def _parser(serve: Callable[[], int]) -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--tolerance-mm", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: 1)"
     )
+    _add_suggest(add("suggest", _suggest, "Say which slice of a segmentation to correct next."))
     inspect = add("inspect", _inspect, "Show what a model file says about itself.")
     inspect.add_argument("model", type=Path, metavar="MODEL")
     phantom = add("phantom", _phantom, "Make artificial cases with known labels.", json=False)
@@ -131,6 +132,24 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     _add_device(parser)
 
 
+def _add_suggest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="the segmentation as it is now")
+    parser.add_argument(
+        "--uncertainty", type=Path, metavar="FILE",
+        help="its uncertainty, from segment: go where the model is least sure, not to the largest gap",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start", type=Path, metavar="LABELS", help="what the start model made of it: also go where both differ"
+    )
+    parser.add_argument("--seed", type=_at_least(0), metavar="N", help="let chance have a say in it, always the same")
+    parser.add_argument("--slices", type=Path, metavar="JSON", help="slices that are labelled already, of a project")
+    parser.add_argument(
+        "--skip", type=_slice_position, action="append", default=[], metavar="AXIS:INDEX",
+        help="a slice that is labelled elsewhere, or not wanted; axis 0, 1, 2 = D, H, W, index from 0; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--count", type=_at_least(1), default=1, metavar="N", help="number of slices (default: 1)")
+
+
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:1, mps, xpu ...")
     parser.add_argument("--memory-gb", type=float, metavar="G", help="use at most this much memory")
@@ -143,6 +162,13 @@ def _at_least(lowest: int) -> Callable[[str], int]:
         return int(text)
 
     return whole_number
+
+
+def _slice_position(text: str) -> tuple[int, int]:
+    axis, _, index = text.partition(":")
+    if axis not in ("0", "1", "2") or not index.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an axis 0, 1 or 2, a colon and an index, received {text}")
+    return int(axis), int(index)
 
 
 def _describe(arguments: argparse.Namespace) -> None:
@@ -219,6 +245,15 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     for name in names:
         values = [row[name] for row in result.figures.values()]
         print(" ".join([name.ljust(width), *(f"{'n/a' if v is None else format(v, '.4f'):>12}" for v in values)]))
+
+
+def _suggest(arguments: argparse.Namespace) -> None:
+    from .suggesting import suggested
+
+    found = suggested(arguments)
+    if arguments.json:
+        return _print_json(found)
+    print(found)
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
