@@ -92,6 +92,14 @@ def test_a_voxel_where_the_start_model_differs_counts_fully() -> None:
     np.testing.assert_array_equal(found.uncertainty, np.zeros(8))
 
 
+def test_around_what_only_the_start_model_sees_uncertainty_counts_too() -> None:
+    start, unsure = zeros(), zeros()
+    start[6, 5, 5], unsure[4, 5, 5] = 2, 255
+    expected = np.zeros(8)
+    expected[4] = 1.0
+    np.testing.assert_allclose(scores(zeros(), unsure, start=start).uncertainty, expected)
+
+
 def test_nothing_segmented_scores_nothing() -> None:
     np.testing.assert_array_equal(scores(zeros(), zeros() + np.uint8(255)).uncertainty, np.zeros(8))
 

@@ -15,7 +15,7 @@ from slicer.util import VTKObservationMixin
 
 from unetseg.config import Label
 from unetseg.errors import ImageError, UnetsegError
-from unetseg.suggestion import Suggestion, suggest
+from unetseg.suggestion import SliceScores, Suggestion, score_slices, suggest
 from unetseg.volume import LabelArray, Shape
 
 from .corrections import Changes, Corrections, SliceRow
@@ -44,6 +44,11 @@ UNDOABLE_RESULTS = 3
 """Results whose undoing is understood; what each has predicted is kept for it."""
 MILLISECONDS_TO_SETTLE = 300
 """Edits are looked for when none has come for this long: a stroke is one edit."""
+SUGGEST_BY_UNCERTAINTY = False
+"""Where the network's uncertainty is known, propose the slice where it is least sure, instead of the largest gap.
+
+Off as long as ``Testing/benchmarks/suggestion_study.py`` does not find that this needs fewer slices.
+"""
 
 _EDIT_EVENTS = (
     "SourceRepresentationModified",
@@ -52,7 +57,7 @@ _EDIT_EVENTS = (
     "SegmentAdded",
     "SegmentRemoved",
 )
-_SCAN, _SAVE, _BASELINE = "scan", "save", "baseline"
+_SCAN, _SAVE, _BASELINE, _SCORE = "scan", "save", "baseline", "score"
 
 
 class Correcting(VTKObservationMixin):
@@ -75,6 +80,7 @@ class Correcting(VTKObservationMixin):
         self._segmentation: Any = None
         self._problem = ""
         self._undoable: dict[int, tuple[LabelArray, str]] = {}
+        self._scored: tuple[LabelArray, SliceScores] | None = None
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
         self._settle.setInterval(MILLISECONDS_TO_SETTLE)
@@ -140,9 +146,10 @@ class Correcting(VTKObservationMixin):
         removeRecord(None)
         self._settle.stop()
         self._workspace.tasks.cancel(_SCAN)
+        self._workspace.tasks.cancel(_SCORE)
         self._record()
         self._volume = self._segmentation = self.corrections = self.changes = self.suggestion = None
-        self.rows, self.caseId, self._problem = (), "", ""
+        self.rows, self.caseId, self._problem, self._scored = (), "", "", None
         self._undoable.clear()
 
     def labels(self) -> tuple[Label, ...]:
@@ -219,10 +226,18 @@ class Correcting(VTKObservationMixin):
         """Why the proposed slice is proposed; empty without one."""
         return "" if self.suggestion is None else suggestionReason(self.suggestion.reason)
 
-    def setPrediction(self, merged: LabelArray, before: LabelArray, baseline: LabelArray, version: str) -> None:
+    def setPrediction(
+        self,
+        merged: LabelArray,
+        before: LabelArray,
+        baseline: LabelArray,
+        version: str,
+        uncertainty: LabelArray | None = None,
+    ) -> None:
         """The program has written ``merged`` where ``before`` was; edits count from ``baseline`` on.
 
-        Undo brings ``before`` back, and with it the prediction that it was edited from.
+        Undo brings ``before`` back, and with it the prediction that it was edited from. ``uncertainty``, from 0 to 255,
+        is that of the prediction where it is known.
         """
         known = (self.corrections.baseline, self.corrections.version)
         for labels, prediction in ((before, known), (merged, (baseline, version))):
@@ -231,6 +246,7 @@ class Correcting(VTKObservationMixin):
         for oldest in tuple(self._undoable)[: -2 * UNDOABLE_RESULTS]:
             del self._undoable[oldest]
         self._setBaseline(baseline, version)
+        self._score(uncertainty)
         self.save()
         self._scan()
 
@@ -332,12 +348,29 @@ class Correcting(VTKObservationMixin):
         self.changes = changes
         self._suggest()
 
+    def _score(self, uncertainty: LabelArray | None) -> None:
+        """Find out, in the next idle moments, on which slices the network was unsure of the new baseline."""
+        self._workspace.tasks.cancel(_SCORE)
+        if SUGGEST_BY_UNCERTAINTY and uncertainty is not None:
+            baseline = self.corrections.baseline
+            steps = score_slices(baseline, uncertainty, self.corrections.spacing_mm)
+            onDone = functools.partial(self._onScored, baseline)
+            self._workspace.tasks.run(_SCORE, steps, onDone, self._workspace.report)
+
+    def _onScored(self, baseline: LabelArray, scores: SliceScores) -> None:
+        self._scored = (baseline, scores)
+        if self.changes is not None:
+            self._suggest()
+
     def _suggest(self) -> None:
+        # After an undo another prediction is the baseline, of which nothing is known any more.
+        known = self._scored is not None and self._scored[0] is self.corrections.baseline
         self.suggestion = suggest(
             self.changes.foreground,
             [(taken.axis, taken.index) for taken in self.corrections.slices],
             self.corrections.skipped,
             self.corrections.spacing_mm,
+            self._scored[1] if known else None,
         )
         self.rows = self.corrections.rows(self.changes, self.suggestion)
         self._workspace.changed.emit()

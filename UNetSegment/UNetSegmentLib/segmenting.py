@@ -174,7 +174,8 @@ class Segmenting:
         self.saveUndoState()
         writeLabels(segmentation, volume, target.version.labels, merged)
         setShow3D(segmentation, self._workspace.parameters.show3D)
-        correcting.setPrediction(merged, before, corrections.merge(predicted, None, False), target.version.id)
+        baseline = corrections.merge(predicted, None, False)
+        correcting.setPrediction(merged, before, baseline, target.version.id, prediction.uncertainty)
         known = prediction.uncertainty is not None
         self._uncertainty.content = (volume, prediction.uncertainty) if known else None
         self.refreshUncertainty()

@@ -34,6 +34,7 @@ def suggestionReason(reason: str) -> str:
         "middle": _("the middle of what was segmented"),
         "orthogonal": _("the middle, seen from another side"),
         "stride": _("the largest gap between the slices you have checked"),
+        "uncertainty": _("the model is least sure here"),
         "empty": _("the middle of the volume"),
     }.get(reason, reason)
 
