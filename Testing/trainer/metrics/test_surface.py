@@ -160,3 +160,35 @@ def test_a_distance_equal_to_the_tolerance_is_within() -> None:
 def test_different_shapes_are_refused() -> None:
     with pytest.raises(ImageError, match="same shape"):
         surface_distances(np.ones((2, 2, 2), bool), np.ones((2, 2, 3), bool), spacing_mm=ISOTROPIC)
+
+
+def test_only_the_surface_that_counts_is_measured_but_to_all_of_the_other() -> None:
+    # Prediction: w = 0, 2 and 5; reference: w = 0 and 3. Counted are w ≥ 2: distances 1 and 2 one way, 1 the other.
+    shape = (3, 3, 7)
+    prediction, reference = points(shape, (1, 1, 0), (1, 1, 2), (1, 1, 5)), points(shape, (1, 1, 0), (1, 1, 3))
+    counted = np.zeros(shape, dtype=bool)
+    counted[..., 2:] = True
+    distances = surface_distances(prediction, reference, spacing_mm=ISOTROPIC, counted=counted)
+    assert distances.from_prediction.tolist() == [1.0, 2.0]
+    assert distances.from_reference.tolist() == [1.0]
+    # A surface may be near one that does not count itself.
+    counted[..., 2:] = False
+    counted[1, 1, 2] = True
+    distances = surface_distances(prediction, points(shape, (1, 1, 1)), spacing_mm=ISOTROPIC, counted=counted)
+    assert SURFACE_METRICS["hd95_mm"](distances) == 1.0
+    assert SURFACE_METRICS["surface_dice"](distances) == 1.0
+
+
+def test_a_structure_missed_altogether_is_off_by_the_diagonal_wherever_surfaces_count() -> None:
+    mask, counted = points((3, 4, 6), (1, 1, 1)), points((3, 4, 6), (1, 1, 1), (1, 1, 2))
+    missed = surface_distances(np.zeros_like(mask), mask, spacing_mm=ISOTROPIC, counted=counted)
+    assert SURFACE_METRICS["hd95_mm"](missed) == pytest.approx(np.sqrt(9 + 16 + 36))
+    assert SURFACE_METRICS["surface_dice"](missed) == 0.0
+    elsewhere = surface_distances(mask, mask, spacing_mm=ISOTROPIC, counted=points((3, 4, 6), (0, 0, 0)))
+    assert SURFACE_METRICS["hd95_mm"](elsewhere) == 0.0
+
+
+def test_the_mask_of_what_counts_must_have_the_same_shape() -> None:
+    mask = np.ones((2, 2, 2), bool)
+    with pytest.raises(ImageError, match="same shape"):
+        surface_distances(mask, mask, spacing_mm=ISOTROPIC, counted=np.ones((2, 2, 3), bool))
