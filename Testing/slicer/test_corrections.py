@@ -191,66 +191,6 @@ def slice0(value):
     return np.full((7, 8), value, np.uint8)
 
 
-def test_one_slice_is_held_out_another_every_round():
-    corrections = Corrections(SHAPE, SPACING)
-    for index in range(3):
-        assert corrections.heldOut(0) == ()
-        corrections.confirm(0, index, np.eye(7, 8, dtype=np.uint8), 1)
-    assert [corrections.heldOut(round) for round in range(4)] == [((0, 0),), ((0, 1),), ((0, 2),), ((0, 0),)]
-
-
-def test_a_slice_that_alone_shows_a_structure_is_trained_on():
-    corrections = Corrections(SHAPE, SPACING)
-    for index, value in enumerate((1, 2, 1, 2)):
-        corrections.confirm(0, index, value * np.eye(7, 8, dtype=np.uint8), 1)
-    assert {corrections.heldOut(round) for round in range(4)} == {((0, index),) for index in range(4)}
-    corrections.confirm(0, 3, np.eye(7, 8, dtype=np.uint8), 1)
-    assert {corrections.heldOut(round) for round in range(4)} == {((0, 0),), ((0, 2),), ((0, 3),)}
-    corrections.remove(0, 3)
-    corrections.remove(0, 2)
-    corrections.confirm(0, 4, 3 * np.eye(7, 8, dtype=np.uint8), 1)
-    assert corrections.heldOut(0) == ()
-
-
-def test_a_slice_without_a_structure_measures_nothing():
-    corrections = Corrections(SHAPE, SPACING)
-    corrections.confirm(0, 0, slice0(0), 1)
-    corrections.confirm(0, 1, np.eye(7, 8, dtype=np.uint8), 1)
-    corrections.confirm(0, 2, np.eye(7, 8, dtype=np.uint8), 1)
-    assert {corrections.heldOut(round) for round in range(3)} == {((0, 1),), ((0, 2),)}
-    for index in (1, 2):
-        corrections.confirm(0, index, slice0(0), 1)
-    assert corrections.heldOut(0) == ()
-
-
-def test_a_structure_left_only_where_the_held_out_slice_crosses_does_not_count():
-    corrections = Corrections(SHAPE, SPACING)
-    onCrossing = np.zeros((6, 7), np.uint8)
-    onCrossing[0, 3] = 1
-    corrections.confirm(2, 4, onCrossing, 1)
-    corrections.confirm(0, 5, slice0(2), 1)
-    corrections.confirm(0, 4, slice0(2), 1)
-    shown = slice0(2)
-    shown[3, 4] = 1
-    corrections.confirm(0, 0, shown, 1)
-    # Value 1 is at (0, 3, 4) only: without slice 0 along D it is gone, and without slice 4 along W too.
-    assert {corrections.heldOut(round) for round in range(4)} == {((0, 4),), ((0, 5),)}
-    # A later slice paints it over, on slice 0 as well.
-    corrections.confirm(1, 3, np.full((6, 8), 2, np.uint8), 1)
-    assert ((0, 0),) in {corrections.heldOut(round) for round in range(5)}
-
-
-def test_the_labels_of_a_slice_show_what_was_confirmed_later():
-    corrections = Corrections(SHAPE, SPACING)
-    first = corrections.confirm(1, 2, np.full((6, 8), 1, np.uint8), 1)
-    corrections.confirm(0, 5, slice0(2), 1)
-    later = corrections.confirm(2, 7, np.full((6, 7), 3, np.uint8), 1)
-    expected = np.full((6, 8), 1, np.uint8)
-    expected[5], expected[:, 7] = 2, 3
-    assert np.array_equal(corrections.composedPlane(first), expected)
-    assert np.array_equal(corrections.composedPlane(later), later.labels)
-
-
 def test_corrections_come_back_from_text_as_they_were(corrections, prediction):
     corrections.confirm(0, 2, slice0(3), 4.25)
     corrections.confirm(2, 0, np.zeros((6, 7), np.uint8), 0)
@@ -351,16 +291,3 @@ def test_a_slice_that_was_pasted_into_the_baseline_says_nothing_about_the_model(
     fresh = corrections.confirm(0, 2, right, 1.0)
     assert (fresh.before == 0).all()
     assert fresh.version == "second"
-
-
-def test_a_slice_that_the_version_in_use_has_not_learned_from_is_held_out_first():
-    corrections = Corrections((5, 4, 4), (1.0, 1.0, 1.0))
-    corrections.setBaseline(np.zeros((5, 4, 4), np.uint8), "first")
-    right = np.eye(4, dtype=np.uint8)
-    for index in range(3):
-        corrections.confirm(0, index, right, 1.0)
-    assert {corrections.heldOut(round) for round in range(6)} == {((0, 0),), ((0, 1),), ((0, 2),)}
-    corrections.setBaseline(np.zeros((5, 4, 4), np.uint8), "second")
-    assert {corrections.heldOut(round) for round in range(6)} == {((0, 0),), ((0, 1),), ((0, 2),)}
-    corrections.confirm(0, 4, right, 1.0)
-    assert {corrections.heldOut(round) for round in range(6)} == {((0, 4),)}

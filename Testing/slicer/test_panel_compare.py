@@ -1,5 +1,7 @@
 """The Compare section: the figures of the offered version, the decision, and the table of versions."""
 
+from dataclasses import replace
+
 import pytest
 import qt
 from build_section import buildSection
@@ -14,7 +16,7 @@ ROWS = (
     ComparisonRow("Meniscus", (10, 20, 30), 0.7001, 0.7049, 0.5, 0.0),
     ComparisonRow("Ligament", (10, 20, 30), None, 0.5, None, 0.0),
 )
-OFFER = Comparison("v2", "Knee, round 2", ROWS, 2, 6, "Better on 2 slices that it has not learned from.")
+OFFER = Comparison("v2", "Knee, round 2", ROWS, 2, 1, 6, "Better on 2 slices that were unknown to it.")
 SHIPPED = VersionRow("v0", "Knee", "", "2026-03-01", 0, "0.86", "shipped", False, False)
 USED = VersionRow("v1", "Knee, round 1", "Knee", "2026-03-12", 6, "0.88", "in use", True, False)
 OFFERED = VersionRow("v2", "Knee, round 2", "Knee", "2026-03-14", 11, "–", "offered", False, True)
@@ -101,14 +103,14 @@ class TestComparison:
         show(panel, comparison=OFFER)
         heldOut = panel.ui.comparisonTable.horizontalHeaderItem(1).toolTip()
         checked = panel.ui.comparisonTable.item(0, 2).toolTip()
-        assert "on 2 confirmed slices" in heldOut
+        assert "on 2 slices in 1 volume" in heldOut
         assert "on 6 slices" in checked
         for tip in (heldOut, checked):
             assert "Overlap (Dice): 1 means" in tip
 
     def test_another_offer_replaces_the_rows(self, panel):
         show(panel, comparison=OFFER)
-        show(panel, comparison=Comparison("v3", "Knee", ROWS[1:2], 1, 0, "Worse."))
+        show(panel, comparison=Comparison("v3", "Knee", ROWS[1:2], 1, 1, 0, "Worse."))
         assert texts(panel.ui.comparisonTable) == [["Cartilage", "0.90 → 0.87 ▼", "–", "12.0 ml"]]
 
     def test_it_goes_when_it_is_decided(self, panel):
@@ -257,6 +259,16 @@ class TestVersionActions:
         ui.deleteVersionButton.click()
         assert panel.logic.calls == [("deleteVersion", ("v2",))]
         assert asked[0] == ("Delete the version “Knee, round 2”? It cannot be brought back.", "Cancel")
+
+    def test_pieces_of_images_go_with_the_version_and_stay_out_of_what_is_exported(self, panel, ui, monkeypatch):
+        asked = []
+        monkeypatch.setattr(dialogs, "askChoice", lambda text, *others: asked.append(text))
+        assert "pieces of images" not in ui.exportVersionButton.toolTip
+        show(panel, versions=(replace(OFFERED, hasPieces=True),))
+        ui.versionsTable.selectRow(0)
+        assert ui.exportVersionButton.toolTip.endswith("The pieces of images that it keeps for retraining stay here.")
+        ui.deleteVersionButton.click()
+        assert asked[0].endswith("The pieces of images that it keeps for retraining are deleted, too.")
 
     def test_export(self, panel, ui, monkeypatch):
         asked = []

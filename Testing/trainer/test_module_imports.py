@@ -17,7 +17,7 @@ APPLICATION = {"slicer", "vtk", "qt", "ctk"}
 LAYERS: dict[str, tuple[set[str], set[str], set[str]]] = {
     # layer: (its files, the layers below it that it may import, packages beside the standard library and unetseg)
     "values": ({"signal", "state", "effort", "wording", "parameters", "settings"}, set(), {"slicer", "qt"}),
-    "corrections": ({"change_scan", "corrections", "comparison"}, {"values"}, {"numpy"}),
+    "corrections": ({"change_scan", "corrections", "confirmed", "comparison", "trial"}, {"values"}, {"numpy"}),
     "project": (
         {"project", "project_folder", "cases", "versions", "contents", "disk", "job_folders"},
         set(),

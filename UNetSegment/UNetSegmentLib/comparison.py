@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.config import Label
 from unetseg.labelled_slices import LabelledSlice
-from unetseg.messages import Box
+from unetseg.messages import Dice
 from unetseg.volume import LabelArray
 
+from .confirmed import crossing
 from .state import ComparisonRow
 
 
@@ -30,17 +30,19 @@ def dicePerLabel(
     return found
 
 
-def inRegion(slices: Sequence[LabelledSlice], region: Box) -> list[LabelledSlice]:
-    """What of the slices lies in a region, on the region's own grid."""
+def predictedDice(
+    volumes: Sequence[tuple[Sequence[LabelledSlice], Sequence[LabelledSlice]]], labels: Sequence[Label]
+) -> Dice:
+    """Dice of each foreground label on slices as they were predicted before the user corrected them.
+
+    The mean over the volumes that have a figure. Each volume is given as all of its confirmed slices and as those of
+    them that are measured, whose ``before`` must be known.
+    """
     found = []
-    for taken in slices:
-        bounds = list(zip(*region, strict=True))
-        start, stop = bounds.pop(taken.axis)
-        if start <= taken.index < stop:
-            inside = tuple(slice(*bound) for bound in bounds)
-            before = None if taken.before is None else taken.before[inside]
-            found.append(replace(taken, index=taken.index - start, labels=taken.labels[inside], before=before))
-    return found
+    for slices, measured in volumes:
+        pairs = [_predictedAndRight(slices, taken) for taken in measured]
+        found.append(dicePerLabel([pair[0] for pair in pairs], [pair[1] for pair in pairs], labels))
+    return tuple(meanDice(ofLabel) for ofLabel in zip(*found, strict=True))
 
 
 def compare(
@@ -48,26 +50,17 @@ def compare(
     *,
     shownBefore: LabelArray,
     shownAfter: LabelArray,
-    predictedBefore: LabelArray | None,
-    predictedAfter: LabelArray,
-    heldOut: Sequence[LabelledSlice],
-    checked: Sequence[LabelledSlice],
+    heldOut: tuple[Dice, Dice],
+    checked: Dice,
     voxelMl: float,
 ) -> tuple[ComparisonRow, ...]:
     """One row a structure.
 
-    ``shown…`` are what the user sees, confirmed slices pasted in; ``predicted…`` what the versions said by
-    themselves, which alone says something about the versions; None where the old one said nothing. ``heldOut``
-    are confirmed slices that the new version has not learned from, ``checked`` those whose ``before`` the old
-    version has predicted.
+    ``shown…`` are what the user sees, confirmed slices pasted in. ``heldOut`` are the figures of the version in use and
+    of the new one, ``checked`` those of the version in use alone; empty where nothing is known.
     """
-    right = [taken.labels for taken in heldOut]
-    said = heldOut if predictedBefore is not None else ()
-    before = dicePerLabel([predictedBefore[taken.plane] for taken in said], right[: len(said)], labels)
-    after = dicePerLabel([predictedAfter[taken.plane] for taken in heldOut], right, labels)
-    known = [taken for taken in checked if taken.before is not None]
-    free = dicePerLabel([taken.before for taken in known], [taken.labels for taken in known], labels)
     foreground = [label for label in labels if label.value != 0]
+    before, after, free = (figures or (None,) * len(foreground) for figures in (*heldOut, checked))
     changed = [_changedMl(shownBefore, shownAfter, label.value, voxelMl) for label in foreground]
     return tuple(
         ComparisonRow(label.name, label.color, *figures)
@@ -79,6 +72,17 @@ def meanDice(values: Sequence[float | None]) -> float | None:
     """Mean over the labels that have a figure; None where none has."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def _predictedAndRight(
+    slices: Sequence[LabelledSlice], taken: LabelledSlice
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Without the lines where slices of other rounds may have been pasted into the prediction: those the user drew."""
+    alone = np.ones(taken.labels.shape, dtype=bool)
+    for other in slices:
+        if other.axis != taken.axis and other.version != taken.version:
+            alone[crossing(taken, other)] = False
+    return taken.before[alone], taken.labels[alone]
 
 
 def _changedMl(before: NDArray[np.uint8], after: NDArray[np.uint8], value: int, voxelMl: float) -> float:

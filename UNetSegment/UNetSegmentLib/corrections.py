@@ -14,10 +14,8 @@ import numpy as np
 from unetseg.errors import ImageError
 from unetseg.labelled_slices import (
     LabelledSlice,
-    PlaneIndex,
     check_slice,
     pack_labels,
-    plane_index,
     slices_from_json,
     slices_to_json,
     unpack_labels,
@@ -28,8 +26,6 @@ from unetseg.suggestion import SlicePosition, Suggestion
 from unetseg.volume import LabelArray, Shape, Vector
 
 from .change_scan import Changes, SlabReader, partsInSlab, scanChanges, slabs
-
-SLICES_TO_HOLD_OUT_ONE = 3
 
 
 class SliceState(enum.Enum):
@@ -180,42 +176,6 @@ class Corrections:
                 slab[plane] = labels
         return merged
 
-    def composedPlane(self, labelled: LabelledSlice) -> LabelArray:
-        """The labels of a confirmed slice, with those of slices confirmed later where they cross it."""
-        labels = labelled.labels.copy()
-        for later in self.slices[self.slices.index(labelled) + 1 :]:
-            if later.axis != labelled.axis:
-                labels[_crossing(labelled, later)] = later.labels[_crossing(later, labelled)]
-        return labels
-
-    def heldOut(self, round: int) -> tuple[SlicePosition, ...]:
-        """The (axis, index) of one confirmed slice to be measured on and not trained on; another one every round.
-
-        Empty with fewer than three slices, and where no slice can be spared: one that shows a structure, and without
-        which the others still show every value. A slice that the version in use has predicted comes first: that
-        version has not learned from it either, so that the two can be compared.
-        """
-        if len(self.slices) < SLICES_TO_HOLD_OUT_ONE:
-            return ()
-        planes = [self.composedPlane(taken) for taken in self.slices]
-        counts = [_valueCounts(plane) for plane in planes]
-        shown = np.any(counts, axis=0)
-        spared = []
-        for candidate in self.slices:
-            left = np.zeros(256, dtype=np.int64)
-            for taken, plane, count in zip(self.slices, planes, counts, strict=True):
-                if taken.axis != candidate.axis:
-                    left += count - _valueCounts(plane[_crossing(taken, candidate)])
-                elif taken is not candidate:
-                    left += count
-            if candidate.labels.any() and left[shown].all():
-                spared.append(candidate)
-        chosen = [candidate for candidate in spared if candidate.version == self.version] or spared
-        if not chosen:
-            return ()
-        taken = chosen[round % len(chosen)]
-        return ((taken.axis, taken.index),)
-
     def toJson(self) -> Json:
         """Plain JSON of all but the baseline, which ``packBaseline`` makes."""
         slices = slices_to_json(self.slices, self.shape)
@@ -279,12 +239,3 @@ class Corrections:
                 received=f"{labels.dtype} {labels.shape}",
                 remedy="Choose the volume that this segmentation was made for",
             )
-
-
-def _crossing(labelled: LabelledSlice, other: LabelledSlice) -> PlaneIndex:
-    """The line in the 2D labels of one slice along which another one, of another axis, crosses it."""
-    return plane_index(other.axis - (other.axis > labelled.axis), other.index)
-
-
-def _valueCounts(labels: LabelArray) -> np.ndarray:
-    return np.bincount(labels.ravel(), minlength=256)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from slicer.i18n import tr as _
 
-from unetseg.labelled_slices import LabelledSlice
-from unetseg.volume import LabelArray
-
-from .comparison import compare, inRegion, meanDice
+from .comparison import compare, meanDice, predictedDice
 from .correcting import Correcting
 from .job_runner import Steps
 from .mrml_adapter import volumeGeometry
 from .overlays import DIFFERENCE, Overlay, showDifference
 from .project import Version
 from .segmenting import Prediction, Segmenting
-from .state import Comparison, ComparisonRow
+from .state import Comparison
+from .trial import Trial
 from .wording import decimal, sliceCount
 from .workspace import Workspace
-
-Planes = Sequence[tuple[int, int]]
 
 
 class Offering:
@@ -37,41 +32,24 @@ class Offering:
         self._difference = Overlay(DIFFERENCE, showDifference)
 
     def steps(self, version: Version) -> Steps:
-        """Steps of a job: what the new version and the one in use say about the open volume by themselves.
-
-        Returns None where no volume is open.
-        """
+        """Steps of a job: what the new version says about the open volume. Returns None where no volume is open."""
         parameters = self._workspace.parameters
         if parameters is None or parameters.volume is None:
             return None
-        target = self._segmenting.target(version)
-        prediction = yield from self._segmenting.steps(target)
-        corrections = self._correcting.corrections
-        used = self._workspace.project.find(corrections.version) if corrections is not None else None
-        if used is None or not self._segmenting.hasStored(replace(target, version=used)):
-            return prediction, None
-        before = yield from self._segmenting.stored(replace(target, version=used))
-        return prediction, before.labels
+        return (yield from self._segmenting.steps(self._segmenting.target(version)))
 
-    def offer(
-        self,
-        version: Version,
-        predictions: tuple[Prediction, LabelArray | None] | None,
-        heldOut: Mapping[str, Planes],
-        notes: Sequence[str],
-    ) -> None:
-        """Show the new version beside the one in use; where its volume is gone, only tell that it is there.
+    def offer(self, version: Version, prediction: Prediction | None, trial: Trial, notes: Sequence[str]) -> None:
+        """Show the new version beside the one in use; where its volume is gone, only tell how good it is.
 
-        ``heldOut`` are the slices that it has not learned from, by case; ``notes`` what else the user should know.
+        ``notes`` are what else the user should know.
         """
-        if predictions is None or predictions[0].target.caseId != self._correcting.caseId:
+        if prediction is None or prediction.target.caseId != self._correcting.caseId:
             ready = _("The new version “{name}” is ready.").format(name=version.name)
             remedy = _("Choose it in the list of versions to use it")
-            self._workspace.say("warning" if notes else "info", " ".join((ready, *notes)), remedy)
+            self._workspace.say("warning" if notes else "info", " ".join((ready, *notes, trialText(trial))), remedy)
             return
-        prediction, predictedBefore = predictions
         self._version, self._prediction = version, prediction
-        self.comparison = self._compare(prediction, predictedBefore, heldOut.get(prediction.target.caseId, ()))
+        self.comparison = self._compare(prediction, trial)
         self.refreshDifference()
         self._workspace.sectionRequested.emit("compare")
         self._workspace.changed.emit()
@@ -111,45 +89,55 @@ class Offering:
         if parameters is not None:
             self._difference.refresh(parameters.volume, parameters.showDifference)
 
-    def _compare(self, prediction: Prediction, predictedBefore: LabelArray | None, heldOut: Planes) -> Comparison:
-        corrections, version = self._correcting.corrections, self._version
+    def _compare(self, prediction: Prediction, trial: Trial) -> Comparison:
+        corrections, version, used = self._correcting.corrections, self._version, self._workspace.version()
         shownBefore = self._correcting.reader().all()
         shownAfter = corrections.merge(prediction.withinRegion(shownBefore), shownBefore, True)
         volume = prediction.target.volumes[0]
         self._difference.content = (volume, shownBefore, shownAfter)
-        # Outside the region of interest nothing was asked for, so that nothing can be judged there.
-        region = prediction.target.region or ((0, 0, 0), corrections.shape)
-        box = tuple(slice(*bounds) for bounds in zip(*region, strict=True))
-        held = inRegion([taken for taken in corrections.slices if (taken.axis, taken.index) in heldOut], region)
-        # A slice that the version in use has learned from would flatter it.
-        unseen = all(taken.version == corrections.version for taken in held)
         known = [taken for taken in corrections.slices if taken.before is not None]
-        checked = [taken for taken in known if taken.version == corrections.version]
+        checked = [taken for taken in known if used is not None and taken.version == used.id]
         rows = compare(
             version.labels,
             shownBefore=shownBefore,
             shownAfter=shownAfter,
-            predictedBefore=predictedBefore[box] if predictedBefore is not None and unseen else None,
-            predictedAfter=prediction.labels[box],
-            heldOut=held,
-            checked=checked,
+            heldOut=(trial.before, trial.after),
+            checked=predictedDice([(corrections.slices, checked)], version.labels),
             voxelMl=volumeGeometry(volume).voxel_volume_mm3 / 1000,
         )
-        return Comparison(version.id, version.name, rows, len(held), len(checked), _summary(rows, held))
+        counts = (trial.slices, trial.volumes, len(checked))
+        return Comparison(version.id, version.name, rows, *counts, trialText(trial))
 
     def _close(self) -> None:
         self.forget()
         self._workspace.changed.emit()
 
 
-def _summary(rows: Sequence[ComparisonRow], heldOut: Sequence[LabelledSlice]) -> str:
-    before, after = (meanDice([getattr(row, name) for row in rows]) for name in ("heldOutBefore", "heldOutAfter"))
-    if not heldOut or after is None:
-        return _("No slice was held out, so look at the difference yourself. Confirm three slices to get a figure.")
-    slices = sliceCount(len(heldOut))
+def trialText(trial: Trial) -> str:
+    """What the figures of a trial mean, in one to three sentences."""
+    sentences = [_heldOutText(trial)]
+    if trial.earlierBefore is not None and trial.earlierAfter is not None:
+        text = _("On earlier cases: {before} before and {after} after.")
+        sentences.append(text.format(before=decimal(trial.earlierBefore), after=decimal(trial.earlierAfter)))
+    if not trial.improved:
+        sentences.append(
+            _("Nothing that it learned beats the version that it started from: press “Back”, and correct more slices.")
+        )
+    return " ".join(sentences)
+
+
+def _heldOutText(trial: Trial) -> str:
+    before, after = meanDice(trial.before), meanDice(trial.after)
+    if not trial.slices or after is None:
+        return (
+            _("No slice was held out, so look at the difference yourself.")
+            + " "
+            + _("Three confirmed slices in one volume, one of them new, give a figure.")
+        )
+    slices = sliceCount(trial.slices)
     if before is None:
-        text = _("On {slices} it has not learned from, its overlap is {after}; that of the one in use is unknown.")
+        text = _("Tried on {slices} still unknown to it: overlap {after}; there is no figure to compare with.")
         return text.format(slices=slices, after=decimal(after))
-    text = _("On {slices} it has not learned from, the overlap is {before} before and {after} after: {verdict}.")
-    verdict = _("better") if after > before else _("not better")
+    text = _("Tried on {slices} still unknown to it: overlap {before} before and {after} after, {verdict}.")
+    verdict = _("better") if decimal(after) > decimal(before) else _("not better")
     return text.format(slices=slices, before=decimal(before), after=decimal(after), verdict=verdict)

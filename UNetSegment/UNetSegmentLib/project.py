@@ -101,8 +101,8 @@ class Project:
         The pieces of images that lie beside it for its retrainings go with it.
 
         Args:
-            record: its description; ``id``, ``path`` and ``sha256`` are given here, and a name that is taken or
-                too long is changed.
+            record: its description; ``id``, ``path``, ``sha256`` and ``hasPieces`` are given here, and a name that
+                is taken or too long is changed.
 
         Raises:
             ModelFileError: the file is no model, or the project has it already.
@@ -119,14 +119,16 @@ class Project:
             contextlib.ExitStack() as undo,
         ):
             undo.callback(versionFiles.removeFiles, path)
-            if replay_path(modelFile).is_file():
+            hasPieces = replay_path(modelFile).is_file()
+            if hasPieces:
                 with atomic_path(replay_path(path)) as temporary:
                     yield from copyInSteps(replay_path(modelFile), temporary)
             with atomic_path(path) as temporary:
                 sha256 = yield from copyInSteps(modelFile, temporary)
                 self._refuseKnown(sha256)
             name = versionFiles.freeName(record.name, self._names())
-            version = self._write(replace(record, id=path.stem, path=path, sha256=sha256, name=name))
+            version = replace(record, id=path.stem, path=path, sha256=sha256, name=name, hasPieces=hasPieces)
+            self._write(version)
             undo.pop_all()
             if modelFile.parent.samefile(models):
                 modelFile.unlink()

@@ -21,6 +21,7 @@ from unetseg.labelled_slices import LabelledSlice
 from unetseg.records import Json, RecordError, loads
 from unetseg.volume import LabelArray
 
+from .confirmed import composedPlane
 from .corrections import Corrections
 
 MODULE_NAME = "UNetSegment.Record"
@@ -133,7 +134,8 @@ def tagSegments(segmentationNode: Any, corrections: Corrections) -> Generator[No
     One segment a step: everything that shows segments reacts to each.
     """
     planes = [
-        f"{taken.axis}-{taken.index}-{_checksum(corrections.composedPlane(taken))}" for taken in corrections.slices
+        f"{taken.axis}-{taken.index}-{_checksum(composedPlane(corrections.slices, taken))}"
+        for taken in corrections.slices
     ]
     text = ";".join([" ".join(map(str, corrections.shape)), quote(corrections.version, safe=""), " ".join(planes)])
     for segment in _segments(segmentationNode):

@@ -13,19 +13,23 @@ from slicer.i18n import tr as _
 
 from unetseg.config import Label
 from unetseg.errors import CancelledError, SettingsError, TrainingDataError, UnetsegError
-from unetseg.labelled_slices import load_slices
+from unetseg.labelled_slices import LabelledSlice, load_slices
 from unetseg.messages import Epoch, Train, Trained, TrainingCase, decode, encode
 from unetseg.records import from_json, to_json
+from unetseg.suggestion import SlicePosition
 
 from .comparison import meanDice
+from .confirmed import heldOut
 from .correcting import Correcting
 from .job_runner import Steps, WorkerLostError
-from .offering import Offering, Planes
+from .offering import Offering
 from .parameters import Budget
 from .project import Version, utcNow
+from .segmenting import Prediction
 from .signal import Signal
 from .state import CurvePoint
 from .training_check import TrainingCheck, checkTraining
+from .trial import Trial, readTrial
 from .wording import listed
 from .workspace import Workspace
 
@@ -140,7 +144,7 @@ class Retraining:
         base = self._base()
         workspace.project.checkSpaceForTraining(base.path.stat().st_size if base is not None else LARGEST_COMPACT_BYTES)
         folder = workspace.project.newJobFolder()
-        request = self._request(folder)
+        request = self._request(folder, (yield from self._cases(folder)))
         (folder / "request.json").write_text(encode(request), encoding="ascii")
         return (yield from self._train(request, folder))
 
@@ -154,6 +158,8 @@ class Retraining:
         try:
             trained = yield request
             record = self._record(request, trained, folder)
+            used = self._workspace.version()
+            trial = readTrial(request, trained, used.id if used is not None else "", record.labels)
             version = yield from _toItsEnd(self._workspace.project.addInSteps(folder / request.output, record))
         except (WorkerLostError, GeneratorExit):
             keep = any(folder.glob("*.checkpoint.safetensors"))
@@ -167,28 +173,46 @@ class Retraining:
         # What the worker warns of was said before the start, in the user's words.
         notes: tuple[str, ...] = ()
         try:
-            predictions = yield from self._offering.steps(version)
+            prediction = yield from self._offering.steps(version)
         except CancelledError:
-            predictions = None  # the comparison is given up, not the version
+            prediction = None  # the comparison is given up, not the version
         except UnetsegError as error:
-            predictions, notes = None, (f"{error.rule}. {error.remedy}.",)
-        heldOut = {case.name: case.held_out_slices for case in request.cases}
-        return version, predictions, heldOut, notes
+            prediction, notes = None, (f"{error.rule}. {error.remedy}.",)
+        return version, prediction, trial, notes
 
-    def _request(self, folder: Path) -> Train:
-        workspace, base = self._workspace, self._base()
+    def _cases(self, folder: Path) -> Generator[None, None, tuple[TrainingCase, ...]]:
+        """One a volume, with its slices as they are now, in files of their own, and those that are held out."""
+        project, base, channels = self._workspace.project, self._base(), len(self._workspace.channelNames())
         cases = []
         for case in self._check().cases:
             snapshot = folder / f"{case.id}.json"
             shutil.copyfile(case.annotation, snapshot)
-            here = case.id == self._correcting.caseId
-            heldOut = self._correcting.corrections.heldOut(self._round(base)) if here else ()
-            images = tuple(str(path) for path in workspace.project.imagePaths(case.id, len(workspace.channelNames())))
-            cases.append(TrainingCase(case.id, images, snapshot.name, held_out_slices=heldOut))
+            images = tuple(str(path) for path in project.imagePaths(case.id, channels))
+            chosen = self._heldOut(load_slices(snapshot)[1], base)
+            cases.append(TrainingCase(case.id, images, snapshot.name, held_out_slices=chosen))
+            yield
+        return tuple(cases)
+
+    def _heldOut(self, slices: tuple[LabelledSlice, ...], base: Version | None) -> tuple[SlicePosition, ...]:
+        """At most one slice of a volume: one that the base has not learned from, else it would flatter everything.
+
+        Those are the slices that the base, or a version made from it, has segmented before they were confirmed. One
+        that the version in use has segmented comes first, so that the two can be compared.
+        """
+        used, unseen = self._workspace.version(), slices
+        if base is not None and base.status != "shipped":
+            family = {base.id, *(version.id for version in self._workspace.project.descendants(base.id))}
+            unseen = tuple(taken for taken in slices if taken.version in family)
+        byUsed = tuple(taken for taken in unseen if used is not None and taken.version == used.id)
+        number = self._round(base)
+        return heldOut(slices, byUsed, number) or heldOut(slices, unseen, number)
+
+    def _request(self, folder: Path, cases: tuple[TrainingCase, ...]) -> Train:
+        workspace, base = self._workspace, self._base()
         return Train(
             workspace.requestId(),
             folder=str(folder),
-            cases=tuple(cases),
+            cases=cases,
             output="model.safetensors",
             labels=() if base is not None else tuple(to_json(label) for label in workspace.labels()),
             start_from=None if base is None else str(base.path),
@@ -239,7 +263,7 @@ class Retraining:
             device = known.devices[0].name if known is not None and known.devices else "cpu"
         return device == "cpu"
 
-    def _onTrained(self, result: tuple[Version, Any, dict[str, Planes], tuple[str, ...]]) -> None:
+    def _onTrained(self, result: tuple[Version, Prediction | None, Trial, tuple[str, ...]]) -> None:
         self._offering.offer(*result)
 
     def _onFailed(self, error: Exception) -> None:

@@ -57,9 +57,10 @@ class CurvePoint:
 class ComparisonRow:
     """One structure under the old and under the new version.
 
-    Dice is 0 … 1, None where it is not defined (the structure is on none of those slices). ``checked`` is
-    measured on slices before they were used for training; it is known for the old version only, until slices
-    are confirmed that the new one has predicted.
+    Dice is 0 … 1, None where it is not known, or not defined (the structure is on none of those slices).
+    ``heldOut`` is measured on slices that were held out in a trial; the new version has learned from them since.
+    ``checked`` is measured on slices before they were used for training; it is known for the old version only,
+    until slices are confirmed that the new one has predicted.
     """
 
     name: str
@@ -77,14 +78,15 @@ class Comparison:
     Attributes:
         versionId, name: of the offered version.
         rows: one a structure.
-        heldOutSlices, checkedSlices: how many slices the figures come from.
-        summary: one sentence that says what the figures mean.
+        heldOutSlices, heldOutVolumes, checkedSlices: how many slices the figures come from, and of how many volumes.
+        summary: what the figures mean, in one to three sentences.
     """
 
     versionId: str
     name: str
     rows: tuple[ComparisonRow, ...]
     heldOutSlices: int
+    heldOutVolumes: int
     checkedSlices: int
     summary: str
 
@@ -102,6 +104,7 @@ class VersionRow:
         statusText: in use, kept, offered, rejected or shipped.
         inUse: it is the version that segments.
         removable: the user may delete it.
+        hasPieces: pieces of images lie beside it, for its retrainings to rehearse.
     """
 
     id: str
@@ -113,3 +116,4 @@ class VersionRow:
     statusText: str
     inUse: bool
     removable: bool
+    hasPieces: bool = False

@@ -14,13 +14,12 @@ from unetseg.config import Label
 from unetseg.errors import UnetsegError
 from unetseg.labelled_slices import load_slices
 
+from .confirmed import SLICES_TO_HOLD_OUT_ONE
 from .correcting import Correcting
 from .project import StoredCase
 from .wording import listed, sliceCount, volumeCount
 from .workspace import Workspace
 
-SLICES_TO_HOLD_OUT = 3
-"""From this many confirmed slices of a volume on, one is held out to measure with (retraining in practice)."""
 BYTES_PER_VOXEL = 16
 """Of a case in training: the image as read and as prepared, in 32 bits each, labels and weights."""
 WORKING_GB = 2.0
@@ -58,7 +57,7 @@ def checkTraining(workspace: Workspace, correcting: Correcting) -> TrainingCheck
             text = _("The confirmed slices of {volumes} cannot be read and are left out. Confirm them again.")
             warnings.append(text.format(volumes=listed(unreadable)))
         warnings += _labelWarnings(labels, counts)
-        warnings += _amountWarnings(correcting, total)
+        warnings += _amountWarnings(correcting, cases)
         warnings += _memoryWarnings(workspace, cases)
     return TrainingCheck(tuple(cases), problem, tuple(warnings), _summary(workspace, total, len(cases)))
 
@@ -88,14 +87,12 @@ def _labelWarnings(labels: Sequence[Label], counts: Sequence[np.ndarray]) -> lis
     return found
 
 
-def _amountWarnings(correcting: Correcting, total: int) -> list[str]:
-    corrections = correcting.corrections
-    here = len(corrections.slices) if corrections is not None else 0
+def _amountWarnings(correcting: Correcting, cases: Sequence[StoredCase]) -> list[str]:
     found = []
-    if total < SLICES_TO_HOLD_OUT:
+    if sum(case.slices for case in cases) < SLICES_TO_HOLD_OUT_ONE:
         found.append(_("With one or two slices the improvement is small. Three to five slices teach much more."))
-    if here < SLICES_TO_HOLD_OUT:
-        found.append(_("None of this volume's slices is held out, so there will be no figure for the improvement."))
+    if max(case.slices for case in cases) < SLICES_TO_HOLD_OUT_ONE:
+        found.append(_("No volume has three confirmed slices, so there will be no figure for the improvement."))
     changes = correcting.changes
     if changes is not None and changes.editedVoxels:
         found.append(_("There are changed slices that you have not confirmed; they will not be learned from."))

@@ -126,7 +126,10 @@ class VersionActions:
 
     def _onImported(self, versions: list[Version]) -> None:
         names = listed([_("“{name}”").format(name=version.name) for version in versions])
-        self._workspace.say("info", _("{names} can be chosen as model now.").format(names=names))
+        text = _("{names} can be chosen as model now.").format(names=names)
+        if any(version.hasPieces for version in versions):
+            text += " " + _("Pieces of images for retraining lay beside and were taken in, too.")
+        self._workspace.say("info", text)
 
     def _row(self, version: Version, chosen: str) -> VersionRow:
         inUse = version.id == chosen
@@ -149,6 +152,7 @@ class VersionActions:
             statusText=_("in use") if inUse else titles[version.status],
             inUse=inUse,
             removable=removable,
+            hasPieces=version.hasPieces,
         )
 
     def _tip(self, version: Version) -> str:

@@ -1,4 +1,4 @@
-"""Versions of a model as files: a ``.safetensors`` file, beside it a record and, where there are any, pieces of images."""
+"""Versions of a model as files: a ``.safetensors`` file, its record and, where it has any, pieces of images."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAX_NAME_LENGTH = 80
 SHIPPED_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OWN_ID = re.compile(r"[0-9a-f]{32}")
 
-NOT_STORED = frozenset({"id", "path"})
-"""Fields of a version that the name and place of its files say."""
+NOT_STORED = frozenset({"id", "path", "hasPieces"})
+"""Fields of a version that its files say by their name, place and number."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Version:
         note: of the user.
         sha256: of the model file.
         path: of the model file.
+        hasPieces: pieces of images lie beside the model, for its retrainings to rehearse.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Version:
     note: str = ""
     sha256: str = ""
     path: Path = Path()
+    hasPieces: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,9 @@ def removeFiles(model: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def readVersion(model: Path, *, shipped: bool) -> Version:
+def readVersion(model: Path, *, shipped: bool, hasPieces: bool) -> Version:
     """The version of a model file. Raises ``OSError``, or ``ValueError`` for a damaged record."""
-    version = readRecord(Version, recordPath(model), id=model.stem, path=model)
+    version = readRecord(Version, recordPath(model), id=model.stem, path=model, hasPieces=hasPieces)
     datetime.fromisoformat(version.createdUtc)
     return replace(version, status="shipped") if shipped else version
 
@@ -132,7 +134,7 @@ def listVersions(folder: Path, *, shipped: bool, setAside: Callable[[Path, str],
             undescribed.append(model)
             continue
         try:
-            versions.append(readVersion(model, shipped=shipped))
+            versions.append(readVersion(model, shipped=shipped, hasPieces=replay_path(model).name in names))
         except OSError as error:
             complete = False
             problems.append(f"The description of a model could not be read: {recordPath(model)}: {error.strerror}.")

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from .. import dialogs
 from ..state import Comparison, ComparisonRow, VersionRow
-from ..wording import decimal
+from ..wording import decimal, sliceCount, volumeCount
 from .guard import Guard
 from .widgets import dots, showText, whyBusy
 
@@ -91,11 +91,7 @@ class CompareSection:
             (ui.useVersionButton, choose or inUse or busy, _("Segments with the chosen version from now on.")),
             (ui.renameVersionButton, choose, _("Gives the chosen version another name.")),
             (ui.deleteVersionButton, choose or fixed or busy, _("Removes the chosen version for good. Asks first.")),
-            (
-                ui.exportVersionButton,
-                choose,
-                _("Saves the chosen version in a file, as for a colleague."),
-            ),
+            (ui.exportVersionButton, choose, _exportTip(row)),
         ):
             button.setEnabled(not reason)
             button.setToolTip(reason or tip)
@@ -116,6 +112,8 @@ class CompareSection:
     def _delete(self) -> None:
         row = self._chosen()
         text = _("Delete the version “{name}”? It cannot be brought back.").format(name=row.name)
+        if row.hasPieces:
+            text += " " + _("The pieces of images that it keeps for retraining are deleted, too.")
         if dialogs.askChoice(text, (("delete", _("Delete")), ("cancel", _("Cancel"))), "cancel") == "delete":
             self._logic.deleteVersion(row.id)
 
@@ -132,21 +130,30 @@ class CompareSection:
             self._logic.importModel(path)
 
 
-def _comparisonHeader(heldOutSlices: int, checkedSlices: int) -> tuple[tuple[str, str], ...]:
+def _exportTip(row: VersionRow | None) -> str:
+    tip = _("Saves the chosen version in a file, as for a colleague.")
+    if row is not None and row.hasPieces:
+        tip += " " + _("The pieces of images that it keeps for retraining stay here.")
+    return tip
+
+
+def _comparisonHeader(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     """Title and tooltip of each column."""
     overlap = _("Overlap (Dice): 1 means that both outlines are the same, 0 that they do not touch.")
-    heldOut = _("Measured on {n} confirmed slices that the new version has not learned from.")
+    heldOut = _("Measured on {slices} in {volumes}, in a trial to which they were unknown.").format(
+        slices=sliceCount(comparison.heldOutSlices), volumes=volumeCount(comparison.heldOutVolumes)
+    )
     checked = _("The version in use on {n} slices that you have confirmed, before anything was learned from them.")
     return (
         (_("Structure"), ""),
-        (_("Held-out overlap"), heldOut.format(n=heldOutSlices) + "\n" + overlap),
-        (_("Checked"), checked.format(n=checkedSlices) + "\n" + overlap),
+        (_("Held-out overlap"), heldOut + "\n" + overlap),
+        (_("Checked"), checked.format(n=comparison.checkedSlices) + "\n" + overlap),
         (_("Changed"), _("How much of the volume the new version draws differently, in millilitres.")),
     )
 
 
 def _fillComparison(table: Any, comparison: Comparison) -> None:
-    header = _comparisonHeader(comparison.heldOutSlices, comparison.checkedSlices)
+    header = _comparisonHeader(comparison)
     _setHeader(table, header)
     table.setRowCount(len(comparison.rows))
     for index, row in enumerate(comparison.rows):
@@ -175,7 +182,7 @@ def _versionsHeader() -> tuple[tuple[str, str], ...]:
     return (
         (_("Version"), _("The name, and the version that it was made from.")),
         (_("Slices"), _("How many confirmed slices it has learned from.")),
-        (_("Overlap"), _("Overlap (Dice) on slices that it has not learned from: 1 is best, – means not measured.")),
+        (_("Overlap"), _("Overlap (Dice) on slices when they were unknown to it: 1 is best, – means not measured.")),
         (_("State"), _("What became of it, and when it was made.")),
     )
 
