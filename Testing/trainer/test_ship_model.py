@@ -13,7 +13,7 @@ from shipped_models import DESCRIPTIONS
 from small_models import DOCUMENT, network_of
 from unetseg.errors import SettingsError
 from unetseg.model_file import Model, file_sha256, load_model, save_model
-from UNetSegmentLib.versions import readVersion
+from UNetSegmentLib.project import Project
 
 DESCRIPTION = replace(DESCRIPTIONS["hippocampus_parts_mr"], title="Liver and kidney", dice_columns=("liver", "kidney"))
 RESULTS = """# Results
@@ -71,15 +71,16 @@ def test_a_model_without_published_figures_is_not_shipped(title: str, iterations
         find_training(RESULTS, title, iterations=iterations)
 
 
-def test_the_files_say_the_same_and_the_weights_stay(trained: Path, models: Path) -> None:
+def test_the_files_say_the_same_and_the_weights_stay(trained: Path, models: Path, tmp_path: Path) -> None:
     path = ship(DESCRIPTION, trained, models=models, results=RESULTS)
     names = {"LICENSES.md", *(f"hippocampus_parts_mr{ending}" for ending in (".safetensors", ".json", ".md"))}
     assert {file.name for file in models.iterdir()} == names
-    before, model, version = load_model(trained), load_model(path), readVersion(path, shipped=True)
+    before, model = load_model(trained), load_model(path)
+    version = Project(tmp_path / "project", shippedFolder=models).version("hippocampus_parts_mr")
     weights = model.network.state_dict()
     assert all(weight.equal(weights[name]) for name, weight in before.network.state_dict().items())
     assert replace(model.document, provenance={}) == before.document
-    assert (version.id, version.status, version.labels) == ("hippocampus_parts_mr", "shipped", DOCUMENT.labels)
+    assert (version.status, version.labels, version.hasPieces) == ("shipped", DOCUMENT.labels, False)
     assert (version.channels, version.dimensions, version.modality, version.volumes, version.slices) == (
         2,
         3,

@@ -24,7 +24,8 @@ HIPPOCAMPUS = "MSD Hippocampus (CC BY-SA 4.0)"
 
 HIPPOCAMPUS_URL = "https://msd-for-monai.s3-us-west-2.amazonaws.com/Task04_Hippocampus.tar"
 HIPPOCAMPUS_CHECKSUM = "SHA256:282d808a3e84e5a52f090d9dd4c0b0057b94a6bd51ad41569aef5ff303287771"
-HIPPOCAMPUS_CASES = ("hippocampus_001", "hippocampus_004", "hippocampus_007")
+HIPPOCAMPUS_CASES = ("hippocampus_008", "hippocampus_011", "hippocampus_014")
+"""None of those that the shipped models have learned from."""
 
 PHANTOM_ATTRIBUTE = "UNetSegment.phantom"
 

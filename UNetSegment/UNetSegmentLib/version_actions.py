@@ -158,7 +158,8 @@ class VersionActions:
     def _tip(self, version: Version) -> str:
         names = ", ".join(label.name for label in version.labels if label.value)
         text = _("{network}; structures: {names}; learned from {slices}")
-        return text.format(network=networkTitle(version.network), names=names, slices=sliceCount(version.slices))
+        text = text.format(network=networkTitle(version.network), names=names, slices=sliceCount(version.slices))
+        return "\n".join(filter(None, (text, version.note)))
 
 
 def _newTip() -> str:

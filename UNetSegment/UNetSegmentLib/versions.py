@@ -50,7 +50,7 @@ class Version:
             learned before these slices were learned from, too; empty where not measured.
         checked: Dice per label ≥ 1 on slices confirmed before they were learned from, and how many slices.
         seconds: that the training took.
-        note: of the user.
+        note: of the user; of a shipped version, what to know before using it.
         sha256: of the model file.
         path: of the model file.
         hasPieces: pieces of images lie beside the model, for its retrainings to rehearse.
