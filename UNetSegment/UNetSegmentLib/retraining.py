@@ -144,7 +144,7 @@ class Retraining:
         base = self._base()
         workspace.project.checkSpaceForTraining(base.path.stat().st_size if base is not None else LARGEST_COMPACT_BYTES)
         folder = workspace.project.newJobFolder()
-        request = self._request(folder, (yield from self._cases(folder)))
+        request = yield from self._withHeldOut(self._request(folder))
         (folder / "request.json").write_text(encode(request), encoding="ascii")
         return (yield from self._train(request, folder))
 
@@ -180,18 +180,14 @@ class Retraining:
             prediction, notes = None, (f"{error.rule}. {error.remedy}.",)
         return version, prediction, trial, notes
 
-    def _cases(self, folder: Path) -> Generator[None, None, tuple[TrainingCase, ...]]:
-        """One a volume, with its slices as they are now, in files of their own, and those that are held out."""
-        project, base, channels = self._workspace.project, self._base(), len(self._workspace.channelNames())
-        cases = []
-        for case in self._check().cases:
-            snapshot = folder / f"{case.id}.json"
-            shutil.copyfile(case.annotation, snapshot)
-            images = tuple(str(path) for path in project.imagePaths(case.id, channels))
-            chosen = self._heldOut(load_slices(snapshot)[1], base)
-            cases.append(TrainingCase(case.id, images, snapshot.name, held_out_slices=chosen))
+    def _withHeldOut(self, request: Train) -> Generator[None, None, Train]:
+        """The request with the slices that each volume holds out; one volume between two yields."""
+        base, cases = self._base(), []
+        for case in request.cases:
+            _shape, slices = load_slices(Path(request.folder, case.annotation))
+            cases.append(replace(case, held_out_slices=self._heldOut(slices, base)))
             yield
-        return tuple(cases)
+        return replace(request, cases=tuple(cases))
 
     def _heldOut(self, slices: tuple[LabelledSlice, ...], base: Version | None) -> tuple[SlicePosition, ...]:
         """At most one slice of a volume: one that the base has not learned from, else it would flatter everything.
@@ -207,12 +203,18 @@ class Retraining:
         number = self._round(base)
         return heldOut(slices, byUsed, number) or heldOut(slices, unseen, number)
 
-    def _request(self, folder: Path, cases: tuple[TrainingCase, ...]) -> Train:
+    def _request(self, folder: Path) -> Train:
         workspace, base = self._workspace, self._base()
+        cases = []
+        for case in self._check().cases:
+            snapshot = folder / f"{case.id}.json"
+            shutil.copyfile(case.annotation, snapshot)
+            images = tuple(str(path) for path in workspace.project.imagePaths(case.id, len(workspace.channelNames())))
+            cases.append(TrainingCase(case.id, images, snapshot.name))
         return Train(
             workspace.requestId(),
             folder=str(folder),
-            cases=cases,
+            cases=tuple(cases),
             output="model.safetensors",
             labels=() if base is not None else tuple(to_json(label) for label in workspace.labels()),
             start_from=None if base is None else str(base.path),
