@@ -16,6 +16,7 @@ MODULES = {
     "fill": "fill",
     "background": "background",
     "plain": "plain",
+    "monai": "monai_unet",
 }
 """Name of a method and its module here, whose ``run`` is the method."""
 
