@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from . import image_io, inference, losses, metrics, networks, records, training
 from .config import Modality, ModelDocument, Plan
+from .data import read_annotation
 from .errors import ModelFileError, SettingsError
 from .failures import explain
 from .image_io.write import WRITABLE
@@ -122,6 +123,7 @@ def segment(
     label_map: Path,
     uncertainty: Path | None = None,
     probabilities: Path | None = None,
+    confirmed: Path | None = None,
     region: Box | None = None,
     device: str = "auto",
     memory_gb: float | None = None,
@@ -131,7 +133,8 @@ def segment(
 ) -> Segmented:
     """Segment one case and write the label map, and the others where named, on the grid of the first image.
 
-    Outside ``region`` every voxel is background with certainty. Intensities are normalised within the region.
+    Outside ``region`` every voxel is background with certainty. Intensities are normalised within the region. Labels in
+    ``confirmed`` are kept, and what they correct is carried into the slices around them.
     """
     started = time.monotonic()
     _check_outputs([path for path in (label_map, uncertainty, probabilities) if path], inputs=(model, *images))
@@ -139,6 +142,7 @@ def segment(
     loaded = warm.model(model)
     case = warm.input(images, loaded.document.plan, region)
     control.check()
+    given = None if confirmed is None else read_annotation(confirmed, case.whole)[0].array[case.box]
     result = inference.segment_prepared(
         loaded,
         case.prepared,
@@ -146,6 +150,7 @@ def segment(
         memory_gb=memory_gb,
         uncertainty=uncertainty is not None,
         probabilities=probabilities is not None,
+        confirmed=given,
         progress=_timed("segmenting", report),
         check_cancel=control.check,
     )

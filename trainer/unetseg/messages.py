@@ -46,6 +46,8 @@ class Segment:
         model: model file.
         images: one file (or DICOM folder) per channel, in the model's order.
         label_map, uncertainty, probabilities: names of the results; their extension decides the format.
+        confirmed: labels that are right, on the grid of the first image: a label map, 255 elsewhere, or the slices of
+            ``labelled_slices``. The results repeat them, and what they correct is carried into the slices around them.
         region: work on these voxels of the first image only; outside, the label map is 0 and uncertainty 0.
         memory_gb: limit for the computation; None: what is free.
     """
@@ -57,6 +59,7 @@ class Segment:
     label_map: str
     uncertainty: str | None = None
     probabilities: str | None = None
+    confirmed: str | None = None
     region: Box | None = None
     device: str = "auto"
     memory_gb: float | None = None

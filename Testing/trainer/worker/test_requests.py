@@ -179,7 +179,7 @@ def test_confirmed_slices_are_composed_on_the_grid_of_the_image(folder: Path, as
 
 def test_confirmed_slices_of_another_image_are_refused(folder: Path, asked: list[TrainingRequest]) -> None:
     save_slices(folder / "slices.json", (LabelledSlice(0, 2, np.zeros((12, 15), np.uint8)),), (6, 12, 15))
-    with pytest.raises(TrainingDataError, match="belong to the image of their case"):
+    with pytest.raises(TrainingDataError, match="belong to their image"):
         perform(train(folder, cases=(TrainingCase("a", ("image.npz",), "slices.json"),)))
     (folder / "slices.json").write_text('{"format_version": 1}', encoding="utf-8")
     with pytest.raises(ImageError, match=r"slices\.json|shape"):

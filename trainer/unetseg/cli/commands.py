@@ -106,6 +106,10 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--uncertainty", type=Path, metavar="FILE", help="also write the uncertainty, 0 to 255")
     parser.add_argument("--probabilities", type=Path, metavar="FILE", help="also write a probability per class")
+    parser.add_argument(
+        "--confirmed", type=Path, metavar="FILE",
+        help="labels that are right: a label map, 255 elsewhere, or slices of a project; kept, and carried around them",
+    )  # fmt: skip
     _add_device(parser)
 
 
@@ -199,6 +203,7 @@ def _segment(arguments: argparse.Namespace) -> None:
             label_map=arguments.output,
             uncertainty=arguments.uncertainty,
             probabilities=arguments.probabilities,
+            confirmed=arguments.confirmed,
             device=arguments.device,
             memory_gb=arguments.memory_gb,
             warm=jobs.Warm(),

@@ -13,6 +13,7 @@ from .annotations import (
 )
 from .case_files import CaseFiles, CaseList, default_labels
 from .cases import Case, find_cases, load_case
+from .confirmed import read_annotation
 
 __all__ = [
     "Case",
@@ -27,4 +28,5 @@ __all__ = [
     "find_cases",
     "keep_slices",
     "load_case",
+    "read_annotation",
 ]

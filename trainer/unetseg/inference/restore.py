@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..preprocessing import AxisMapping, Prepared, axis_mapping, reorient_back
-from ..volume import LabelArray, Shape
+from ..volume import UNLABELLED, LabelArray, Shape, Vector
+from .carry import carry_corrections
 from .streaming import Slab
 
 BLOCK_FLOATS = 2**24
@@ -37,19 +38,35 @@ class Restored:
     device: torch.device
 
 
-def restore(slabs: Iterable[Slab], prepared: Prepared, *, uncertainty: bool, probabilities: bool) -> Restored:
+def restore(
+    slabs: Iterable[Slab],
+    prepared: Prepared,
+    *,
+    uncertainty: bool,
+    probabilities: bool,
+    confirmed: LabelArray | None = None,
+) -> Restored:
     """Interpolate probabilities (K, s, d, h) linearly to the source grid and reduce them at once.
 
-    The slabs come in order along d and cover it. Unless ``probabilities`` are asked for, no map of them all
-    is ever made.
+    The slabs come in order along d and cover it. Unless ``probabilities`` or ``confirmed`` are given, no map of them
+    all is ever made.
+
+    Args:
+        confirmed: uint8 (D, H, W) on the source grid, 255 where nobody labelled. The result repeats these labels
+            exactly, and carries those of whole slices into their neighbourhood (``carry``).
     """
     mapping = axis_mapping(prepared)
+    blocks = _resampled(slabs, mapping, prepared.geometry.shape)
+    fixed = None
+    if confirmed is not None:
+        fixed = np.ascontiguousarray(mapping.reorientation.apply(confirmed))
+        blocks = _with_corrections(blocks, fixed, mapping.reorientation.apply_geometry(prepared.source).spacing_mm)
     shape = mapping.oriented_shape
     labels = np.empty(shape, np.uint8)
     entropy = np.empty(shape, np.uint8) if uncertainty else None
     kept: NDArray[np.float16] | None = None
     device = torch.device("cpu")
-    for start, block in _resampled(slabs, mapping, prepared.geometry.shape):
+    for start, block in blocks:
         device = block.device
         rows = slice(start, start + block.shape[1])
         labels[rows] = block.max(0).indices.to(torch.uint8).cpu().numpy()  # 7 times faster than argmax
@@ -65,6 +82,22 @@ def restore(slabs: Iterable[Slab], prepared: Prepared, *, uncertainty: bool, pro
         probabilities=None if kept is None else reorient_back(kept, prepared),
         device=device,
     )
+
+
+def _with_corrections(blocks: Iterable[Slab], confirmed: LabelArray, spacing_mm: Vector) -> Iterator[Slab]:
+    """The probabilities once all are known, with the corrections carried into them and 1 where a label is confirmed."""
+    parts = [block.to(torch.float16) for _, block in blocks]
+    whole = torch.cat(parts, 1)
+    parts.clear()
+    carry_corrections(whole, confirmed, spacing_mm)
+    labels = torch.from_numpy(confirmed)
+    for start in range(0, whole.shape[1], 1 + BLOCK_FLOATS // whole[:, 0].numel()):
+        rows = slice(start, start + 1 + BLOCK_FLOATS // whole[:, 0].numel())
+        block = whole[:, rows].float().clamp(0, 1)
+        block /= block.sum(0)
+        given = labels[rows].to(block.device)
+        certain = torch.nn.functional.one_hot(given.where(given != UNLABELLED, 0).long(), len(block)).movedim(-1, 0)
+        yield start, torch.where(given != UNLABELLED, certain.float(), block)
 
 
 def normalised_entropy(probabilities: Tensor) -> Tensor:

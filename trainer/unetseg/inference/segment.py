@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import SettingsError
+from ..errors import ImageError, SettingsError
 from ..model_file import Model
 from ..preprocessing import Prepared, preprocess
-from ..volume import LabelArray, LabelMap, Volume
+from ..volume import UNLABELLED, LabelArray, LabelMap, Shape, Volume
 from .devices import GIB, available_devices, choose_device
 from .predict import least_bytes, predict
 from .restore import restore
@@ -46,6 +46,7 @@ def segment(
     memory_gb: float | None = None,
     uncertainty: bool = False,
     probabilities: bool = False,
+    confirmed: LabelArray | None = None,
     progress: Callable[[float], None] = lambda share: None,
     check_cancel: Callable[[], None] | None = None,
 ) -> Segmentation:
@@ -57,6 +58,7 @@ def segment(
         memory_gb=memory_gb,
         uncertainty=uncertainty,
         probabilities=probabilities,
+        confirmed=confirmed,
         progress=progress,
         check_cancel=check_cancel,
     )
@@ -70,6 +72,7 @@ def segment_prepared(
     memory_gb: float | None = None,
     uncertainty: bool = False,
     probabilities: bool = False,
+    confirmed: LabelArray | None = None,
     progress: Callable[[float], None] = lambda share: None,
     check_cancel: Callable[[], None] | None = None,
 ) -> Segmentation:
@@ -79,17 +82,22 @@ def segment_prepared(
         device: a name of ``available_devices``, or ``auto``: the fastest with enough memory, and the CPU
             where that runs out after all.
         memory_gb: what inference may take on the device beside the network; None: most of what is free.
+        confirmed: labels that a user has said to be right, uint8 (D, H, W) of the volume, 255 elsewhere. The result
+            repeats them exactly; where a whole slice is labelled, what it corrects is carried into the slices around it
+            (see ``carry``), for which the probabilities of the whole volume are kept in memory, 2 bytes each.
         progress: is told the share of the work that is done, 0 … 1.
         check_cancel: is called before each layer; raises ``CancelledError`` to end the work.
 
     Raises:
         DeviceError: no such device.
-        ImageError: the image has other channels than the network.
+        ImageError: the image has other channels than the network, ``confirmed`` another shape or an unknown label.
         MemoryLimitError: not even the smallest piece fits.
         SettingsError: ``memory_gb`` is not positive.
     """
     if memory_gb is not None and not memory_gb > 0:
         raise SettingsError("The memory limit must be positive", received=f"{memory_gb} GB")
+    if confirmed is not None:
+        _check_confirmed(confirmed, prepared.source.shape, model.document.network.classes)
     network = model.network
     patch_size = model.document.plan.patch_size
     needed_bytes = 0
@@ -109,7 +117,7 @@ def segment_prepared(
         note=notes.append,
     )
     with closing(slabs):
-        result = restore(slabs, prepared, uncertainty=uncertainty, probabilities=probabilities)
+        result = restore(slabs, prepared, uncertainty=uncertainty, probabilities=probabilities, confirmed=confirmed)
     return Segmentation(
         label_map=LabelMap(result.labels, prepared.source),
         uncertainty=result.uncertainty,
@@ -117,3 +125,15 @@ def segment_prepared(
         device=str(result.device),
         notes=tuple(notes),
     )
+
+
+def _check_confirmed(confirmed: LabelArray, shape: Shape, classes: int) -> None:
+    if confirmed.shape != shape:
+        raise ImageError(f"Confirmed labels must have the volume's shape {shape}", received=confirmed.shape)
+    unknown = np.setdiff1d(confirmed, [*range(classes), UNLABELLED])
+    if unknown.size:
+        raise ImageError(
+            f"Confirmed labels must be 0 to {classes - 1}, or {UNLABELLED} where nobody labelled",
+            received=", ".join(map(str, unknown)),
+            remedy="Use the model with which the slices were confirmed",
+        )

@@ -6,19 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .. import image_io, jobs
 from ..config import Label, Modality, TrainingSettings
-from ..data import Case
-from ..errors import SettingsError, TrainingDataError, unknown_name
-from ..labelled_slices import compose, load_slices
+from ..data import Case, read_annotation
+from ..errors import SettingsError, unknown_name
 from ..messages import Describe, Evaluate, Release, Reply, Request, Segment, Train, TrainingCase
 from ..model_file import file_sha256
 from ..records import RecordError, from_json
 from ..training import Control, TrainingRequest
-from ..volume import Geometry, LabelMap
 
 Record = TypeVar("Record")
 
@@ -57,6 +52,7 @@ class Performer:
             label_map=result_path(request.folder, request.label_map),
             uncertainty=result(request.uncertainty),
             probabilities=result(request.probabilities),
+            confirmed=None if request.confirmed is None else Path(request.folder, request.confirmed),
             region=request.region,
             device=request.device,
             memory_gb=request.memory_gb,
@@ -103,31 +99,16 @@ def result_path(folder: str, name: str) -> Path:
 
 def _case(folder: str, case: TrainingCase) -> Case:
     volume = image_io.read_volume([Path(folder, image) for image in case.images])
-    path = Path(folder, case.annotation)
-    if path.suffix.lower() != ".json":
-        annotation = image_io.read_label_map(path)
-        edited = None if case.edited is None else image_io.read_label_map(Path(folder, case.edited)).array != 0
-    elif case.edited is None:
-        annotation, edited = _confirmed_slices(case.name, path, volume.geometry)
-    else:
-        raise SettingsError(
-            "An annotation of confirmed slices says itself which voxels were edited",
-            received=f"the mask {case.edited} beside {case.annotation}",
-            remedy="Leave the mask out",
-        )
+    annotation, edited = read_annotation(Path(folder, case.annotation), volume.geometry)
+    if case.edited is not None:
+        if edited is not None:
+            raise SettingsError(
+                "An annotation of confirmed slices says itself which voxels were edited",
+                received=f"the mask {case.edited} beside {case.annotation}",
+                remedy="Leave the mask out",
+            )
+        edited = image_io.read_label_map(Path(folder, case.edited)).array != 0
     return Case(case.name, volume, annotation, edited)
-
-
-def _confirmed_slices(name: str, path: Path, geometry: Geometry) -> tuple[LabelMap, NDArray[np.bool_]]:
-    shape, slices = load_slices(path)
-    if shape != geometry.shape:
-        raise TrainingDataError(
-            "Confirmed slices must belong to the image of their case",
-            received=f"slices of a volume {shape}, an image {geometry.shape} in {name}",
-            remedy="Confirm the slices again on this image, or leave the case out",
-        )
-    annotation, edited = compose(slices, shape)
-    return LabelMap(annotation, geometry), edited
 
 
 def _record(kind: type[Record], data: Mapping[str, Any]) -> Record:
