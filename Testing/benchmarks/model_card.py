@@ -43,7 +43,7 @@ def model_card(
         description.split,
         "## Settings",
         _table(("setting", "value"), _settings(model)),
-        "All others are in the file: `unetseg inspect` prints them.",
+        "All others are in the file: `unetseg inspect --json` prints them.",
         "## Figures",
         f"Dice on cases never trained on. {published.facts}.",
         "\n".join(published.table),

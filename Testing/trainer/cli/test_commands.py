@@ -5,19 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from small_models import DOCUMENT, save_small_model
+from small_models import DOCUMENT, network_of, save_small_model
 from unetseg import cli, jobs, records
 from unetseg.cli import training
 from unetseg.cli.training import held_out
 from unetseg.errors import CancelledError, SettingsError, TrainingDataError
 from unetseg.image_io import read_label_map, write_image, write_label_map
 from unetseg.messages import Progress, Trained
+from unetseg.model_file import Model, save_model
 from unetseg.volume import Geometry, LabelMap
 
 TRAINER = Path(cli.__file__).resolve().parents[2]
@@ -186,6 +188,15 @@ def test_inspect_shows_the_document(model: Path, capsys: pytest.CaptureFixture[s
         assert part in text
     assert run("inspect", model, "--json") == 0
     assert json.loads(capsys.readouterr().out)["labels"] == [records.to_json(label) for label in DOCUMENT.labels]
+
+
+def test_inspect_shows_where_a_shipped_model_comes_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    provenance = {"licence": "CC-BY-4.0", "figures": "one\ntwo"}
+    path = tmp_path / "shipped.safetensors"
+    save_model(path, Model(replace(DOCUMENT, provenance=provenance), network_of(DOCUMENT)))
+    assert run("inspect", path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == ["licence     CC-BY-4.0", "figures     one", "            two"]
 
 
 def test_describe_in_words_and_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -278,6 +278,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
         print(f"held out    Dice per class {dice_text(training.held_out_dice)}")
     if training.parent_sha256:
         print(f"started from a model with sha256 {training.parent_sha256}")
+    for name, text in document.provenance.items():
+        print(f"{name:<11} {text}".replace("\n", "\n" + 12 * " "))
 
 
 def _phantom(arguments: argparse.Namespace) -> None:
