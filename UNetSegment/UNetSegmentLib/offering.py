@@ -46,7 +46,8 @@ class Offering:
         if prediction is None or prediction.target.caseId != self._correcting.caseId:
             ready = _("The new version “{name}” is ready.").format(name=version.name)
             remedy = _("Choose it in the list of versions to use it")
-            self._workspace.say("warning" if notes else "info", " ".join((ready, *notes, trialText(trial))), remedy)
+            figures = (trialText(trial),) if trial.slices or not trial.improved else ()
+            self._workspace.say("warning" if notes else "info", " ".join((ready, *notes, *figures)), remedy)
             return
         self._version, self._prediction = version, prediction
         self.comparison = self._compare(prediction, trial)
@@ -127,17 +128,23 @@ def trialText(trial: Trial) -> str:
 
 
 def _heldOutText(trial: Trial) -> str:
-    before, after = meanDice(trial.before), meanDice(trial.after)
+    start, before, after = (meanDice(figures) for figures in (trial.start, trial.before, trial.after))
     if not trial.slices or after is None:
         return (
             _("No slice was held out, so look at the difference yourself.")
             + " "
             + _("Three confirmed slices in one volume, one of them new, give a figure.")
         )
-    slices = sliceCount(trial.slices)
-    if before is None:
-        text = _("Tried on {slices} still unknown to it: overlap {after}; there is no figure to compare with.")
-        return text.format(slices=slices, after=decimal(after))
-    text = _("Tried on {slices} still unknown to it: overlap {before} before and {after} after, {verdict}.")
-    verdict = _("better") if decimal(after) > decimal(before) else _("not better")
-    return text.format(slices=slices, before=decimal(before), after=decimal(after), verdict=verdict)
+    if before is not None:
+        text = _("Tried on {slices} still unknown to it: overlap {before} before and {after} after, {verdict}.")
+    elif start is not None:
+        text = _("Tried on {slices} still unknown to it: overlap {after}; the version that it started from: {start}.")
+    else:
+        text = _("Tried on {slices} still unknown to it: overlap {after}.")
+    return text.format(
+        slices=sliceCount(trial.slices),
+        start=decimal(start),
+        before=decimal(before),
+        after=decimal(after),
+        verdict=_("better") if decimal(after) > decimal(before) else _("not better"),
+    )

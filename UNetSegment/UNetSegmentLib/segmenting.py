@@ -103,9 +103,15 @@ class Segmenting:
         return Target(volumes, parameters.segmentation, version, caseId, region)
 
     def steps(self, target: Target) -> Steps:
-        """Steps of a job that returns a ``Prediction``; of a whole volume the project's folder keeps the label map."""
+        """Steps of a job that returns a ``Prediction``; of a whole volume the project's folder keeps the label map.
+
+        The confirmed slices are handed to the worker, so that the prediction joins them without a step.
+        """
         workspace = self._workspace
         images = yield from self._correcting.images.steps(workspace.project, target.caseId, target.volumes)
+        while self._correcting.saving:
+            yield
+        confirmed = next((str(case.annotation) for case in workspace.project.cases() if case.id == target.caseId), None)
         folder = workspace.project.newJobFolder()
         try:
             reply = yield Segment(
@@ -115,6 +121,7 @@ class Segmenting:
                 images=images,
                 label_map="labels.npz",
                 uncertainty="uncertainty.npz",
+                confirmed=confirmed,
                 region=target.region,
                 device=workspace.parameters.device if workspace.parameters is not None else "auto",
                 memory_gb=workspace.settings.memoryGb,

@@ -19,6 +19,7 @@ class Trial:
 
     Attributes:
         slices, volumes: how many slices were held out, and of how many volumes.
+        start: Dice per structure of the version that training started from; empty for a new network.
         before: Dice per structure of the version in use; empty where it is not known.
         after: Dice per structure of the best; empty where nothing was measured.
         earlierBefore, earlierAfter: mean Dice of the version that training started from and of the best on pieces of
@@ -28,6 +29,7 @@ class Trial:
 
     slices: int
     volumes: int
+    start: Dice
     before: Dice
     after: Dice
     earlierBefore: float | None
@@ -54,6 +56,7 @@ def readTrial(request: Train, trained: Trained, used: str, labels: Sequence[Labe
     return Trial(
         trained.held_out_slices,
         len(held) if trained.held_out_slices else 0,
+        trained.dice_before,
         before,
         trained.dice_after,
         trained.replay_before,
@@ -65,8 +68,12 @@ def readTrial(request: Train, trained: Trained, used: str, labels: Sequence[Labe
 def _asPredicted(
     volumes: Sequence[tuple[Sequence[LabelledSlice], Sequence[LabelledSlice]]], used: str, labels: Sequence[Label]
 ) -> Dice:
-    """Of the version in use, where it has segmented all of these slices before they were confirmed; else empty."""
-    chosen = [taken for _slices, held in volumes for taken in held]
-    if not chosen or any(taken.before is None or taken.version != used for taken in chosen):
+    """Of the version in use, where it has segmented all of these slices before they were confirmed; else empty.
+
+    A volume of which other slices were known then says nothing: they were carried into what it had predicted.
+    """
+    if not volumes or any(
+        taken.version != used or taken.before is None for slices, _held in volumes for taken in slices
+    ):
         return ()
     return predictedDice(volumes, labels)

@@ -143,7 +143,7 @@ def _comparisonHeader(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     heldOut = _("Measured on {slices} in {volumes}, in a trial to which they were unknown.").format(
         slices=sliceCount(comparison.heldOutSlices), volumes=volumeCount(comparison.heldOutVolumes)
     )
-    checked = _("The version in use on {n} slices that you have confirmed, before anything was learned from them.")
+    checked = _("What the version in use had drawn on {n} slices before you corrected and confirmed them.")
     return (
         (_("Structure"), ""),
         (_("Held-out overlap"), heldOut + "\n" + overlap),
