@@ -53,7 +53,7 @@ def conduct(
         methods: others than those that the options name.
         notes: further lines for the reader, from all rows.
     """
-    chosen = methods or {name: METHODS[name] for name in arguments.methods}
+    chosen = {name: METHODS[name] for name in arguments.methods} if methods is None else methods
     study = Study(chosen, conditions, arguments.output)
     if not arguments.summarise:
         study.run(jobs, share=arguments.share)

@@ -1,13 +1,13 @@
 """Dice against the number of labelled slices, as a picture beside published figures, from the rows of a study.
 
-Also how many slices each method needs for a Dice, read off the curves: with fewer slices for the same Dice, the user
-has less to do.
+Also how many slices each method needs until the whole volume, with these slices, reaches a Dice: with fewer of them the
+user has less to do.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from comparison import OURS
@@ -46,23 +46,32 @@ PUBLISHED: dict[str, Mapping[str, Curve]] = {
 """Curves of others."""
 
 
-def curves(rows: Sequence[Row]) -> dict[str, dict[str, Curve]]:
-    """By domain and method. The start model's figures change a little with the slices that are left out of them."""
+def curves(rows: Sequence[Row], figure: Callable[[Row], float | None]) -> dict[str, dict[str, Curve]]:
+    """Means over cases of a figure, by domain and method.
+
+    The start model's Dice on untouched slices changes a little with the slices that are left out.
+    """
     groups: dict[str, dict[str, dict[int, list[Row]]]] = {}
     for row in rows:
         methods = groups.setdefault(row.key.domain, {})
         methods.setdefault(row.key.method, {}).setdefault(slices_in_all(row.key.slices), []).append(row)
     return {
         domain: {
-            method: {count: mean_over_cases(by_count[count], dice) for count in sorted(by_count)}
+            method: {count: mean_over_cases(by_count[count], figure) for count in sorted(by_count)}
             for method, by_count in methods.items()
         }
         for domain, methods in groups.items()
     }
 
 
-def dice(row: Row) -> float:
+def untouched(row: Row) -> float:
+    """The Dice on slices that were never shown."""
     return row.figures.mean_dice
+
+
+def whole(row: Row) -> float | None:
+    """The Dice of the whole volume, the shown slices included."""
+    return row.figures.whole_dice
 
 
 def slices_needed(curve: Curve, goal: float) -> float | None:
@@ -105,12 +114,13 @@ def draw(found: Mapping[str, Mapping[str, Curve]], path: Path, *, name: str) -> 
     pyplot.close(figure)
 
 
-def effort(found: Mapping[str, Mapping[str, Curve]], goals: Sequence[float]) -> list[list[object]]:
+def effort(rows: Sequence[Row], goals: Sequence[float]) -> list[list[object]]:
     """One line for each domain and method: its Dice by slices, and the slices that it needs for each goal."""
+    others, volumes = curves(rows, untouched), curves(rows, whole)
     lines: list[list[object]] = []
-    for domain, methods in found.items():
+    for domain, methods in others.items():
         for method, curve in methods.items():
-            needed = (slices_needed(curve, goal) for goal in goals)
+            needed = (slices_needed(volumes[domain][method], goal) for goal in goals)
             points = ", ".join(f"{count}: {value:.3f}" for count, value in curve.items())
             lines.append([domain, method, points, *("never" if one is None else f"{one:.1f}" for one in needed)])
     return lines
@@ -122,12 +132,12 @@ def main(arguments: argparse.Namespace) -> None:
         raise SettingsError("The folder must hold the rows of a study", received=arguments.output)
     if len({(row.key.budget_seconds, row.key.start) for row in rows}) > 1:
         raise SettingsError("A picture shows one study: one budget and one start model", received=arguments.output)
-    found = curves(rows)
     path = FIGURES / f"{arguments.name}.png"
-    draw(found, path, name=arguments.name)
-    header = ["domain", "method", "Dice by slices", *(f"slices for {goal:g}" for goal in arguments.goals)]
+    draw(curves(rows, untouched), path, name=arguments.name)
+    goals = (f"slices until the volume has {goal:g}" for goal in arguments.goals)
+    header = ["domain", "method", "Dice on all other slices, by slices", *goals]
     picture = f"![Dice against labelled slices](figures/{path.name})"
-    publish(f"Dice against labelled slices: {arguments.name}", header, effort(found, arguments.goals), notes=(picture,))
+    publish(f"Dice against labelled slices: {arguments.name}", header, effort(rows, arguments.goals), notes=(picture,))
 
 
 if __name__ == "__main__":

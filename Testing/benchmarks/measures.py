@@ -25,12 +25,14 @@ class Figures:
     hd95_mm, surface_dice: of the surface voxels on no shown slice, within 1 mm. Their nearest one may lie on a shown
         slice: without the shown slices every cut would be a surface.
     seam: see ``seam``.
+    whole_dice: mean over the classes, on all voxels: what the user ends up with, the shown slices included.
     """
 
     dice: Values
     hd95_mm: Values
     surface_dice: Values
     seam: float | None
+    whole_dice: float | None
 
     @property
     def mean_dice(self) -> float:
@@ -59,6 +61,7 @@ def measure(labels: LabelArray, truth: LabelMap, slices: Sequence[Slice], classe
         tuple(None if one is None else hd95_mm(one) for one in distances),
         tuple(None if one is None else surface_dice(one) for one in distances),
         seam(labels, truth.array, slices, classes),
+        mean_known(dice_per_class(labels, truth.array, classes)),
     )
 
 

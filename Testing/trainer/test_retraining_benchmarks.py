@@ -19,7 +19,7 @@ import retraining_ovule
 import retraining_scribbles
 import retraining_time
 from comparison import add_study_options, cases_of_seed, counts, share, task_options
-from curves import curves, draw, effort, slices_needed
+from curves import curves, draw, effort, slices_needed, untouched
 from measures import Figures
 from methods import METHODS
 from rows import Key, Row
@@ -258,7 +258,7 @@ def test_scribbles_are_labels_and_the_rest_is_not(
 
 
 def measured(method: str, slices: str, dice: float, *, domain: str = "in domain", case: str = "a") -> Row:
-    return Row(Key(domain, case, slices, 0, method, 60.0, ""), Figures((dice,), (1.0,), (1.0,), 0.0), 1.0)
+    return Row(Key(domain, case, slices, 0, method, 60.0, ""), Figures((dice,), (1.0,), (1.0,), 0.0, dice / 2), 1.0)
 
 
 def test_curves_are_means_over_cases_by_the_slices_in_all() -> None:
@@ -266,7 +266,7 @@ def test_curves_are_means_over_cases_by_the_slices_in_all() -> None:
         measured("loop", "5,5,3", 0.9), measured("loop", "1,1,1", 0.4), measured("loop", "1,1,1", 0.6, case="b"),
         measured("fill", "1,1,1", 0.3), measured("loop", "1,1,1", 0.1, domain="shifted"),
     ]  # fmt: skip
-    assert curves(rows) == {
+    assert curves(rows, untouched) == {
         "in domain": {"loop": {3: pytest.approx(0.5), 13: 0.9}, "fill": {3: 0.3}},
         "shifted": {"loop": {3: 0.1}},
     }
@@ -279,9 +279,11 @@ def test_slices_needed_are_read_off_the_line() -> None:
     assert slices_needed(curve, 0.85) == pytest.approx(8.0)
     assert slices_needed(curve, 0.4) == slices_needed(curve, 0.1) == 1.0
     assert slices_needed(curve, 0.91) is None
-    assert effort({"x": {"loop": {1: 0.5, 3: 0.7}}}, [0.6, 0.8]) == [
-        ["x", "loop", "1: 0.500, 3: 0.700", "2.0", "never"]
-    ]
+
+
+def test_effort_is_that_for_the_whole_volume() -> None:
+    rows = [measured("loop", "1", 0.5), measured("loop", "3", 0.7)]  # the whole volumes have half of that
+    assert effort(rows, [0.3, 0.4]) == [["in domain", "loop", "1: 0.500, 3: 0.700", "2.0", "never"]]
 
 
 @pytest.mark.parametrize("name", ["ovule", "hippocampus"])

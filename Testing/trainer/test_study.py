@@ -77,7 +77,9 @@ def test_figures_leave_the_shown_slices_out(truth: LabelMap) -> None:
     assert found.surface_dice[1] is None
     predicted = truth.array.copy()
     predicted[7:] = 0  # of eight untouched slices, four are missed: 2·4 / (4 + 8)
-    assert measure(predicted, truth, shown, classes=2).dice == (pytest.approx(8 / 12),)
+    found = measure(predicted, truth, shown, classes=2)
+    assert found.dice == (pytest.approx(8 / 12),)
+    assert found.whole_dice == pytest.approx(10 / 14)  # nine slices in all, five of them found
 
 
 def test_a_shown_slice_is_near_but_is_no_surface_that_counts(truth: LabelMap) -> None:
@@ -218,7 +220,7 @@ def test_another_budget_is_another_measurement(subject: Subject, truth: LabelMap
 
 def row(method: str, case: str, dice: Sequence[float | None], *, seed: int = 0, seam: float | None = 0.1) -> Row:
     key = Key("in domain", case, "3", seed, method, 60.0, "abc")
-    return Row(key, Figures(tuple(dice), (2.0,) * len(dice), (0.5,) * len(dice), seam), 10.0)
+    return Row(key, Figures(tuple(dice), (2.0,) * len(dice), (0.5,) * len(dice), seam, 0.75), 10.0)
 
 
 def test_rows_survive_the_disk_and_a_damaged_line_is_named(tmp_path: Path) -> None:
