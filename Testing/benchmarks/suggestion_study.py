@@ -167,7 +167,8 @@ class VolumeRun:
                 task = make_task(self._job, taken, self._given, self._start, self._known[()][0], Path(folder))
                 labels = METHODS[OURS](task)
                 model = load_model(task.folder / "retrained.safetensors")
-            found = segment(model, self._job.subject.volume, device=self._given.device, uncertainty=True)
+            options = {"confirmed": task.annotation.array, "device": self._given.device}
+            found = segment(model, self._job.subject.volume, uncertainty=True, **options)
             self._known[taken] = (labels, found.uncertainty)
         return self._known[taken]
 
