@@ -16,9 +16,10 @@ import numpy as np
 from appearance import shift_appearance
 from comparison import OURS, add_study_options, cases_of_seed, conduct, task_options
 from experiment import DATA, load_cases
+from intervals import paired_interval
 from rows import START, Row
 from study import Conditions, Counts, Job, Subject
-from summary import POINTS, mean_over_cases
+from summary import POINTS, mean_over_cases, paired
 from train_hippocampus import WHOLE, case_number, without_parts
 from unetseg.data import Case, find_cases
 from unetseg.model_file import read_document
@@ -82,26 +83,24 @@ def gains(rows: list[Row]) -> list[str]:
     """What the loop gains over the start; of a shifted domain also how much of the gap to full labels it closes."""
     lines = []
     for domain, slices in dict.fromkeys((row.key.domain, row.key.slices) for row in rows):
-        group = [row for row in rows if (row.key.domain, row.key.slices) == (domain, slices)]
         before, after = (
-            mean_over_cases([row for row in group if row.key.method == method], lambda row: row.figures.mean_dice)
+            [row for row in rows if (row.key.domain, row.key.slices, row.key.method) == (domain, slices, method)]
             for method in (START, OURS)
         )
-        if before is None or after is None:
+        if not after:
             continue
-        line = f"{domain}, {slices} slices: the {OURS} gains {POINTS * (after - before):+.1f} points"
+        gain = paired_interval(paired(after, before)).mean
+        line = f"{domain}, {slices} slices: the {OURS} gains {gain:+.1f} points"
         if domain == SHIFTED:
-            closed = (after - before) / (FULL_LABELS_DICE - before)
-            line += f", {closed:.0%} of the gap between the start and full labels ({FULL_LABELS_DICE})"
+            gap = POINTS * (FULL_LABELS_DICE - mean_over_cases(before, lambda row: row.figures.mean_dice))
+            line += f", {gain / gap:.0%} of the gap between the start and full labels ({FULL_LABELS_DICE})"
         lines.append(f"{line}.")
     return lines
 
 
-def hippocampus_options(
-    description: str | None, *, cases: int, slices: Sequence[Counts], seconds: float = 60
-) -> argparse.ArgumentParser:
+def hippocampus_options(description: str | None, *, cases: int, slices: Sequence[Counts]) -> argparse.ArgumentParser:
     """Those of all benchmarks that retrain the hippocampus."""
-    parser = task_options(description, seconds=seconds, seeds=4, slices=slices, cases=cases)
+    parser = task_options(description, seconds=60, seeds=4, slices=slices, cases=cases)
     parser.add_argument("--model", type=Path, required=True, help="trained on the case numbers ≡ 1 mod 3")
     parser.add_argument("--domains", nargs="+", choices=(IN_DOMAIN, SHIFTED), default=[IN_DOMAIN, SHIFTED])
     parser.add_argument("--tuning", action="store_true", help="on the cases that are kept for tuning")

@@ -22,7 +22,7 @@ from comparison import add_study_options, cases_of_seed, counts, share, task_opt
 from curves import curves, draw, effort, slices_needed, untouched
 from measures import Figures
 from methods import METHODS
-from rows import Key, Row
+from rows import START, Key, Row
 from small_models import save_small_model
 from study import Subject
 from unetseg.config import TrainingSettings
@@ -93,6 +93,18 @@ def test_the_hippocampus_both_as_it_is_and_shifted(data_dir: Path, model: Path, 
 
 def table_again(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_gains_are_paired_and_the_gap_is_that_of_the_shifted_start() -> None:
+    rows = [
+        *(measured(START, "3", 0.495, case=case, domain="shifted") for case in "ab"),
+        *(measured("loop", "3", 0.695, case=case, domain="shifted") for case in "ab"),
+        measured(START, "3", 0.88), measured(START, "3", 0.8, case="b"), measured("loop", "3", 0.89),
+    ]  # fmt: skip
+    assert retraining_hippocampus.gains(rows) == [
+        "shifted, 3 slices: the loop gains +20.0 points, 50% of the gap between the start and full labels (0.895).",
+        "in domain, 3 slices: the loop gains +1.0 points.",
+    ]
 
 
 def test_what_is_tuned_on_is_not_measured_on(data_dir: Path) -> None:
