@@ -1,9 +1,13 @@
 """Which volumes of the project a training learns from."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from loop import opened
+
+from unetseg.labelled_slices import load_slices
+from unetseg.messages import Train
 
 
 @pytest.fixture
@@ -33,6 +37,32 @@ def test_damaged_slices_of_one_volume_do_not_keep_the_others_from_being_learned(
     loop.press("retrain", "trainButton")
     loop.settle()
     assert loop.logic.comparison is not None
+
+
+def test_every_volume_is_a_case_of_its_own_however_few_slices_it_has(loop):
+    """The worker draws each case equally often (``test_batches``)."""
+    for index in (1, 3, 4):
+        loop.confirm(0, index)
+    assert loop.logic.trainingSummary() == "5 slices in 2 volumes, starting from “Organs”"
+    assert loop.logic.trainingWarnings() == ()
+    loop.mode("slow")
+    loop.start("train")
+    (request,) = loop.requests(Train)
+    slices = {case.name: load_slices(Path(request.folder, case.annotation))[1] for case in request.cases}
+    loop.mode("healthy")
+    loop.settle()
+    names = {case.id: case.name for case in loop.logic.project.cases()}
+    assert {names[case]: len(taken) for case, taken in slices.items()} == {"first": 1, "second": 4}
+
+
+def test_the_user_is_told_when_no_volume_has_enough_slices_for_a_figure(loop):
+    warning = "No volume has three confirmed slices, so there will be no figure for the improvement."
+    assert warning in loop.logic.trainingWarnings()
+    loop.confirm(0, 3)
+    assert loop.logic.trainingSummary().startswith("3 slices in 2 volumes")
+    assert warning in loop.logic.trainingWarnings()
+    loop.confirm(0, 4)
+    assert warning not in loop.logic.trainingWarnings()
 
 
 def test_a_volume_that_lacks_a_channel_of_the_model_is_left_out(loop):
