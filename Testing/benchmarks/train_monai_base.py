@@ -6,6 +6,7 @@ It is written beside ``--model``, and measured on the cases that chose that mode
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +25,12 @@ from methods.monai_unet import (
 )
 from results import publish
 from train_hippocampus import WHOLE, without_parts
+from unetseg.config import ModelDocument
 from unetseg.data import Case
 from unetseg.inference import choose_device
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import read_document
+from unetseg.volume import LabelArray, Volume
 
 
 def cases_of(folder: Path, names: tuple[str, ...], *, classes: int) -> list[Case]:
@@ -49,25 +52,45 @@ def main(arguments: argparse.Namespace) -> None:
     iterations = train_unet(network, prepared, description.plan, seconds=seconds, seed=arguments.seed)
     path = (arguments.output or arguments.model.parent) / base_path(arguments.model).name
     save_base(path, replace(description, iterations=iterations), network)
-    dice = [
-        dice_per_class(segment_volume(network, case.volume, description.plan), case.annotation.array, classes)
-        for case in cases_of(arguments.data, record.validation_cases, classes=classes)
-    ]
-    per_class = np.mean(dice, axis=0)
-    structures = [label.name for label in document.labels[1:]]
-    publish(
+    publish_base(
         f"MONAI's UNet on the cases of {arguments.model.stem}",
-        ["training cases", "test cases", *structures, "mean Dice", "iterations", "seconds"],
-        [[len(training), len(dice), *map(float, per_class), float(per_class.mean()), iterations, round(seconds)]],
+        document,
+        cases_of(arguments.data, record.validation_cases, classes=classes),
+        lambda volume: segment_volume(network, volume, description.plan),
+        facts=(iterations, round(seconds)),
     )
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def publish_base(
+    title: str,
+    document: ModelDocument,
+    cases: Sequence[Case],
+    segment: Callable[[Volume], LabelArray],
+    *,
+    facts: tuple[int, int],
+) -> None:
+    """Measure on the cases and publish; ``facts`` are the iterations and seconds of the training."""
+    classes = document.network.classes
+    dice = np.mean([dice_per_class(segment(case.volume), case.annotation.array, classes) for case in cases], axis=0)
+    structures = [label.name for label in document.labels[1:]]
+    publish(
+        title,
+        ["training cases", "test cases", *structures, "mean Dice", "iterations", "seconds"],
+        [[len(document.training.cases), len(cases), *map(float, dice), float(dice.mean()), *facts]],
+    )
+
+
+def base_options(description: str | None) -> argparse.ArgumentParser:
+    """Of every script that trains a network to start from."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", type=Path, required=True, help="ours, whose cases, classes and plan are taken")
     parser.add_argument("--data", type=Path, default=DATA / "hippocampus", help="folder of these cases")
     parser.add_argument("--seconds", type=float, help="training time; default: as long as the model was trained")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="another folder than the model's")
     parser.add_argument("--device", default="auto")
-    main(parser.parse_args())
+    return parser
+
+
+if __name__ == "__main__":
+    main(base_options(__doc__).parse_args())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 
-from unetseg.errors import SettingsError
 from unetseg.volume import LabelArray
 
 from .task import Method, Task
@@ -17,22 +17,21 @@ MODULES = {
     "background": "background",
     "plain": "plain",
     "monai": "monai_unet",
+    "nnunet": "nnunet",
 }
 """Name of a method and its module here, whose ``run`` is the method."""
 
+PACKAGES = {"fill": "slicer_core", "monai": "monai", "nnunet": "nnunetv2"}
+"""What a method needs beside the trainer: the extras ``dev``, ``bench`` and ``nnunet``."""
+
 
 def _run(name: str, task: Task) -> LabelArray:
-    """The module is imported only now: some need packages that not everyone has."""
-    try:
-        module = import_module(f"{__name__}.{MODULES[name]}")
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"The method {name} needs a package that is not installed",
-            received=f"no {error.name}",
-            remedy="Install the extra: pip install -c constraints.txt -e 'trainer[bench]'",
-        ) from error
-    labels: LabelArray = module.run(task)
+    """The module is imported only now: some take seconds."""
+    labels: LabelArray = import_module(f"{__name__}.{MODULES[name]}").run(task)
     return labels
 
 
-METHODS: dict[str, Method] = {name: partial(_run, name) for name in MODULES}
+MISSING = {name: package for name, package in PACKAGES.items() if find_spec(package) is None}
+"""Methods that cannot run here, and the package that is not installed, for a table to name."""
+
+METHODS: dict[str, Method] = {name: partial(_run, name) for name in MODULES if name not in MISSING}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from annotator import annotate, untouched_dice
-from methods import METHODS, background, plain, retrain
+from methods import METHODS, MISSING, background, plain, retrain
 from methods.task import Task
 from unetseg.config import Label
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
@@ -19,7 +20,6 @@ ITERATIONS = 25
 """What a test sees must not depend on the machine, so that the budget of trainings is one of iterations."""
 
 NEEDS_SLICER = "slicer-core, with Slicer's own filter, is not installed (it has no wheel for this machine)"
-NEEDS_MONAI = "MONAI is not installed: pip install -c constraints.txt -e 'trainer[bench]'"
 
 
 def make_task(volume: Volume, annotation: LabelMap, folder: Path, **changes: object) -> Task:
@@ -169,5 +169,7 @@ def test_what_is_called_background_is_learnt_as_background(
     assert untouched(result, ball[1]) < 0.5
 
 
-def test_all_methods_are_known() -> None:
-    assert list(METHODS) == ["loop", "paste", "fill", "background", "plain", "monai"]
+def test_a_method_whose_package_is_not_installed_is_named_as_missing() -> None:
+    assert sorted([*METHODS, *MISSING]) == sorted(["loop", "paste", "fill", "background", "plain", "monai", "nnunet"])
+    for name, package in MISSING.items():
+        assert importlib.util.find_spec(package) is None, name
