@@ -37,8 +37,8 @@ SCENES = {
     ),
     "compare": (
         "Compare before you decide",
-        "The new version is offered, not forced upon you. The table shows how well the old and the new one agree with "
-        "you on a slice that neither has learned from. In the views, the outlines are the result in use; the new "
+        "The new version is offered, not forced upon you. The table shows how well the old and the new one agreed "
+        "with you on a slice that neither knew yet. In the views, the outlines are the result in use; the new "
         "version would add what is green, remove what is red, and make another structure of what is yellow.",
     ),
     "keep": (
