@@ -177,8 +177,6 @@ class Crops:
         structure = (annotation > 0) & (annotation != UNLABELLED)
         crop = RandCropByPosNegLabel(
             patch_size,
-            pos=float(structure.any()),
-            neg=float((annotation == 0).any()),
             fg_indices=np.flatnonzero(structure),
             bg_indices=np.flatnonzero(annotation == 0),
         )
