@@ -73,7 +73,7 @@ HIPPOCAMPUS = DataSet(
 
 _REGION = "T1-weighted MR. Draw a region of interest around one hippocampus, about 40 × 60 × 50 mm"
 _SPLIT = (
-    "By the number in a case's name, modulo 3: cases with 1 trained it, but every tenth of them, which chose the "
+    "By the number in a case's name, modulo 3: cases with 1 trained it, except every tenth of them, which chose the "
     "weights; cases with 2 tested it."
 )
 _LIMITS = (
