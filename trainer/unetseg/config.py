@@ -60,6 +60,9 @@ class Normalisation:
     ``zscore``: subtract the mean and divide by the standard deviation of the image's own foreground.
     ``percentile``: clip to the image's own percentiles [lower, upper] (in percent), subtract the mean and
     divide by the standard deviation of the clipped image.
+
+    ``inverted``: the sign of the result is changed, for images in which bright and dark are the other way round than
+    in those that the network first learned from.
     """
 
     scheme: Scheme
@@ -67,6 +70,7 @@ class Normalisation:
     upper: float = 0.0
     mean: float = 0.0
     std: float = 1.0
+    inverted: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,10 @@ class TrainingSettings:
         ema_decay: of the averaged weights, which are the ones validated and saved.
         class_weight_limits: class weights ∝ 1/√frequency are clipped to this range.
         edit_weight: factor on voxels that the user changed (1: edits weigh like any labelled voxel).
+        replay_share: of a retraining's steps, those on pieces of earlier cases where the model brings some.
+        distillation_weight: where it brings none, how strongly a retraining keeps to the start model's opinion of
+            unlabelled places; 0: not at all.
+        trial_share: of a retraining's budget, for the trial without the held-out slices that the gate decides on.
         validations: how many times the held-out data is measured, evenly over the budget.
         patience: validations without a gain after which training stops; 0: never.
         checkpoint_seconds: wall time between checkpoints.
@@ -155,6 +163,9 @@ class TrainingSettings:
     ema_decay: float = 0.99
     class_weight_limits: tuple[float, float] = (0.25, 4.0)
     edit_weight: float = 3.0
+    replay_share: float = 0.3
+    distillation_weight: float = 0.1
+    trial_share: float = 0.4
     validations: int = 10
     patience: int = 0
     checkpoint_seconds: float = 60.0

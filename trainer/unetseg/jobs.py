@@ -198,6 +198,10 @@ def train(request: training.TrainingRequest, *, control: training.Control, repor
         seconds=round(result.seconds, 2),
         dice_before=result.held_out_before,
         dice_after=result.held_out_after,
+        held_out_slices=result.held_out_slices,
+        replay_before=result.replay_before,
+        replay_after=result.replay_after,
+        improved=result.improved,
         warnings=result.warnings,
         notes=result.notes,
     )

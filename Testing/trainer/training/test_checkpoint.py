@@ -6,7 +6,7 @@ from torch import nn
 
 from unetseg.config import NetworkConfig, Normalisation, Plan, TrainingSettings
 from unetseg.errors import ModelFileError, SettingsError
-from unetseg.training.checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, write_checkpoint
+from unetseg.training.checkpoint import CheckpointHeader, Earlier, checkpoint_path, load_checkpoint, write_checkpoint
 from unetseg.training.state import Counters, TrainingState
 
 SETTINGS = TrainingSettings(iterations=9)
@@ -18,6 +18,8 @@ HEADER = CheckpointHeader(
     cases=("a", "b"),
     validation_cases=("b",),
     held_out_slices={"a": ((0, 3),)},
+    stretch="trial",
+    earlier=Earlier(),
     counters=Counters(),
 )
 

@@ -16,7 +16,7 @@ from unetseg.model_file import file_sha256, load_model
 from unetseg.training import Control, Progress, TrainingRequest, train
 from unetseg.training.checkpoint import checkpoint_path
 from unetseg.training.curve import curve_path
-from unetseg.training.train import training_precision
+from unetseg.training.stretch import training_precision
 from unetseg.volume import Geometry, LabelMap, Volume
 
 LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (200, 0, 0)))
@@ -110,7 +110,12 @@ def test_retraining_from_three_slices_beats_the_start_model_and_leaves_it_unchan
         control=Control(),
         report=silent,
     )
-    assert retrained.model.document.plan == first.model.document.plan
+    plan = first.model.document.plan
+    seen_inverted = tuple(dataclasses.replace(entry, inverted=True) for entry in plan.normalisation)
+    assert retrained.model.document.plan == dataclasses.replace(plan, normalisation=seen_inverted)
+    assert any("negative" in note for note in retrained.notes)
+    assert retrained.improved
+    assert retrained.held_out_slices == 1
     assert retrained.model.document.training.parent_sha256 == first.sha256
     assert retrained.model.document.training.annotated_slices == (3,)
     after = first.model.network.state_dict()

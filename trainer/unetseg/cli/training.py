@@ -12,6 +12,7 @@ import numpy as np
 from ..config import Label, Modality, TrainingSettings
 from ..data import Case, CaseList, default_labels, find_cases, load_case
 from ..errors import SettingsError, TrainingDataError, unknown_name
+from ..files import replay_path
 from ..model_file import file_sha256, load_model
 from ..networks import preset_arguments
 from ..training import TrainingRequest, check_output, check_settings
@@ -47,6 +48,7 @@ def training_request(
         modality=arguments.modality or found.modality,
         start=start,
         start_sha256="" if start is None else file_sha256(arguments.start_from),
+        replay=None if start is None else replay_path(arguments.start_from),
         validation=validation,
         device=arguments.device,
         memory_gb=arguments.memory_gb,

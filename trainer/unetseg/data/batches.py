@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..augmentation import augment_intensity, draw_coordinates, sample_linear, sample_nearest
+from ..augmentation import Coordinates, augment_intensity, draw_coordinates, sample_linear, sample_nearest
 from ..config import AugmentationSettings
 from ..errors import TrainingDataError
 from ..volume import UNLABELLED, Shape, Vector
@@ -20,6 +21,9 @@ from .sampling import LabelledVoxels, find_labelled_voxels, place_patch
 
 EDIT_MARGIN_VOXELS = 2
 """How far around a changed voxel the edit weight reaches within the slice."""
+
+NEAR_LABELS_VOXELS = 3
+"""How far around labelled voxels the opinion of another network about them is not asked for."""
 
 PLANE_SHARE = 0.8
 """From which labelled share on a slice counts as a plane: held-out slices that cross it leave gaps."""
@@ -33,11 +37,13 @@ class Batch:
         image: float32, (N, C, *s).
         target: int64, (N, *s), 0 … classes - 1; 0 where the weight is 0.
         weight: float32, (N, *s); 0 where nobody labelled and outside the image.
+        opinion: float32, (N, K, *s); where given, probabilities to come near to, instead of the target.
     """
 
     image: Tensor
     target: Tensor
     weight: Tensor
+    opinion: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,12 @@ class _Source:
     voxels: LabelledVoxels
     planes: frozenset[tuple[int, int]]
     plane_axis: int | None
+
+    @functools.cached_property
+    def unlabelled(self) -> Tensor:
+        """Where no labelled voxel is near."""
+        labelled = self.annotation.numpy() != UNLABELLED
+        return torch.from_numpy(~_with_margin(labelled, range(3), NEAR_LABELS_VOXELS))
 
 
 class BatchSource:
@@ -105,7 +117,13 @@ class BatchSource:
 
     def batch(self, iteration: int) -> Batch:
         """The batch of one iteration, 0, 1, 2, …"""
-        samples = [self._sample(iteration, number) for number in range(self.batch_size)]
+        return self._batch([self._sample(iteration, number) for number in range(self.batch_size)])
+
+    def unlabelled_batch(self, iteration: int) -> Batch:
+        """The same cases, anywhere: weight 1 where no labelled voxel is within three slices, else 0; no target."""
+        return self._batch([self._unlabelled_sample(iteration, number) for number in range(self.batch_size)])
+
+    def _batch(self, samples: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:
         image, target, weight = (torch.stack(tensors) for tensors in zip(*samples, strict=True))
         if self.dimensions == 2:
             image, target, weight = image.squeeze(2), target.squeeze(1), weight.squeeze(1)
@@ -117,21 +135,45 @@ class BatchSource:
         balanced = (iteration + number) % 2 == 0
         voxel = source.voxels.draw_balanced(generator) if balanced else source.voxels.draw_any(generator)
         across = self._across(generator, source, voxel)
-        coordinates = draw_coordinates(
+        coordinates = self._coordinates(
+            generator, source, voxel, free_axis=across, plane_axis=self._still_axis(generator, source, across)
+        )
+        return self._image(generator, source, coordinates), *self._labels(source, coordinates)
+
+    def _unlabelled_sample(self, iteration: int, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        generator = np.random.default_rng([self.seed, iteration, number])
+        source = self._sources[generator.integers(len(self._sources))]
+        d, h, w = (int(generator.integers(length)) for length in source.voxels.shape)
+        still = 0 if self.dimensions == 2 else None
+        coordinates = self._coordinates(generator, source, (d, h, w), free_axis=None, plane_axis=still)
+        weight = sample_nearest(source.unlabelled, coordinates, outside=0).float()
+        return self._image(generator, source, coordinates), torch.zeros_like(weight, dtype=torch.int64), weight
+
+    def _coordinates(
+        self,
+        generator: np.random.Generator,
+        source: _Source,
+        voxel: Shape,
+        *,
+        free_axis: int | None,
+        plane_axis: int | None,
+    ) -> Coordinates:
+        shape, patch_size = source.voxels.shape, self.patch_size
+        place = place_patch(generator, voxel=voxel, shape=shape, patch_size=patch_size, free_axis=free_axis)
+        return draw_coordinates(
             generator,
             self.augmentation,
             patch_size=self.patch_size,
             voxel=voxel,
-            place=place_patch(
-                generator, voxel=voxel, shape=source.voxels.shape, patch_size=self.patch_size, free_axis=across
-            ),
+            place=place,
             spacing_mm=source.spacing_mm,
-            plane_axis=self._still_axis(generator, source, across),
+            plane_axis=plane_axis,
         )
-        image = augment_intensity(
+
+    def _image(self, generator: np.random.Generator, source: _Source, coordinates: Coordinates) -> Tensor:
+        return augment_intensity(
             sample_linear(source.image, coordinates), generator, self.augmentation, spacing_mm=source.spacing_mm
         )
-        return image, *self._labels(source, coordinates)
 
     def _across(self, generator: np.random.Generator, source: _Source, voxel: Shape) -> int | None:
         """The axis across the labelled plane that the sample is taken from; None where there is none to move along."""
@@ -148,7 +190,7 @@ class BatchSource:
             return source.plane_axis
         return across if across is not None and generator.random() < self.augmentation.plane_probability else None
 
-    def _labels(self, source: _Source, coordinates: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def _labels(self, source: _Source, coordinates: Coordinates) -> tuple[Tensor, Tensor]:
         target = sample_nearest(source.annotation, coordinates, outside=UNLABELLED).long()
         weight = self._class_weights[target]
         if source.heavy is not None:
@@ -163,7 +205,9 @@ def _make_source(case: PreparedCase, classes: int) -> _Source:
     return _Source(
         image=_tensor(case.image),
         annotation=_tensor(case.annotation),
-        heavy=None if case.edited is None else _tensor(_with_margin(case.edited, _slice_axes(planes, axis))),
+        heavy=None
+        if case.edited is None
+        else _tensor(_with_margin(case.edited, _slice_axes(planes, axis), EDIT_MARGIN_VOXELS)),
         spacing_mm=case.spacing_mm,
         voxels=find_labelled_voxels(case, classes=classes),
         planes=planes,
@@ -177,12 +221,12 @@ def _slice_axes(planes: frozenset[tuple[int, int]], axis: int | None) -> tuple[i
     return tuple(other for other in range(3) if several or other != axis)
 
 
-def _with_margin(mask: NDArray[np.bool_], axes: Iterable[int]) -> NDArray[np.bool_]:
+def _with_margin(mask: NDArray[np.bool_], axes: Iterable[int], voxels: int) -> NDArray[np.bool_]:
     grown = mask.copy()
     for axis in axes:
         before = np.moveaxis(grown.copy(), axis, 0)
         after = np.moveaxis(grown, axis, 0)
-        for step in range(1, EDIT_MARGIN_VOXELS + 1):
+        for step in range(1, voxels + 1):
             after[step:] |= before[:-step]
             after[:-step] |= before[step:]
     return grown

@@ -39,6 +39,8 @@ def normalise(image: FloatArray, normalisation: Sequence[Normalisation]) -> Floa
         if settings.scheme not in SCHEMES:
             raise unknown_name("normalisation", settings.scheme, SCHEMES)
         SCHEMES[settings.scheme](channel, settings, out)
+        if settings.inverted:
+            np.negative(out, out=out)
     return result
 
 

@@ -12,7 +12,23 @@ from ..data import Slice
 from ..errors import ModelFileError, SettingsError
 from ..model_file import read_tensors, write_tensors
 from ..tensor_file import read_header
+from .gate import Verdict
 from .state import Counters, TrainingState
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What was done in the stretches before this one (see ``retrain``).
+
+    Attributes:
+        share: of the budget, that is used up.
+        verdict: of the gate, on the trial.
+    """
+
+    share: float = 0.0
+    iterations: int = 0
+    seconds: float = 0.0
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,8 @@ class CheckpointHeader:
     cases: tuple[str, ...]
     validation_cases: tuple[str, ...]
     held_out_slices: Mapping[str, tuple[Slice, ...]]
+    stretch: str
+    earlier: Earlier
     counters: Counters
 
 
@@ -79,7 +97,16 @@ def _unfit(error: Exception) -> ModelFileError:
 
 
 def _check_same(stored: CheckpointHeader, expected: CheckpointHeader) -> None:
-    for name in ("network", "plan", "parent_sha256", "cases", "validation_cases", "held_out_slices", "settings"):
+    for name in (
+        "network",
+        "plan",
+        "parent_sha256",
+        "cases",
+        "validation_cases",
+        "held_out_slices",
+        "settings",
+        "stretch",
+    ):
         before, now = records.to_json(getattr(stored, name)), records.to_json(getattr(expected, name))
         if name == "settings":
             for budget in ("seconds", "iterations", "checkpoint_seconds"):

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from ..config import TrainingSettings
-from ..data.batches import BatchSource
 from ..errors import TrainingDivergedError
 from ..losses import Loss
 from .control import Control
 from .progress import Dice, Progress, Report, Stage, mean_dice
+from .rehearsal import Batches
 from .schedule import budget_fraction, learning_rate_factor
 from .state import Tensors, TrainingState, copied
 from .step import StepResult, training_step
@@ -36,7 +36,7 @@ class Tools:
         log: receives one JSON-ready record a step and a validation, for the curve beside the model.
     """
 
-    batches: BatchSource
+    batches: Batches
     loss: Loss
     validate: Callable[[Tensors], Dice] | None
     write_checkpoint: Callable[[TrainingState], None]

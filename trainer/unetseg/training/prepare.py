@@ -12,15 +12,34 @@ from ..data import Case, PreparedCase, Slice, keep_slices
 from ..errors import TrainingDataError
 from ..preprocessing import Prepared, prepare_annotation, prepare_mask, preprocess
 from ..volume import UNLABELLED, LabelMap
+from .contrast import inverted_case
 from .request import TrainingRequest
+from .validation import labelled_part
 
 
 @dataclass(frozen=True)
 class PreparedCases:
-    """``held_out`` holds whole cases, and for cases with held-out slices a second entry that labels only those."""
+    """Cases on the network's grid.
+
+    Attributes:
+        trained: without what is held out.
+        complete: the same cases with their held-out slices.
+        held_out: whole cases; and of cases with held-out slices the neighbourhood of these, of which only they are
+            labelled.
+    """
 
     trained: tuple[PreparedCase, ...]
+    complete: tuple[PreparedCase, ...]
     held_out: tuple[PreparedCase, ...]
+
+    def inverted(self, channels: Sequence[bool]) -> PreparedCases:
+        """The same with the sign of these channels changed."""
+        return PreparedCases(
+            *(
+                tuple(inverted_case(case, channels) for case in cases)
+                for cases in (self.trained, self.complete, self.held_out)
+            )
+        )
 
 
 def split_annotation(annotation: LabelMap, held_out: Sequence[Slice]) -> tuple[LabelMap, LabelMap]:
@@ -39,7 +58,7 @@ def split_annotation(annotation: LabelMap, held_out: Sequence[Slice]) -> tuple[L
 def trained_cases(request: TrainingRequest) -> list[Case]:
     """The cases that are trained on, their held-out slices unlabelled."""
     return [
-        replace(case, annotation=split_annotation(_annotation(case), request.held_out_slices.get(case.name, ()))[0])
+        replace(case, annotation=split_annotation(_annotation(case), _held_out_slices(request, case))[0])
         for case in request.cases
         if case.name not in request.validation
     ]
@@ -50,22 +69,29 @@ def prepare_cases(
 ) -> PreparedCases:
     """Preprocess every case once. Raises ``TrainingDataError`` where channels do not fit the plan."""
     trained: list[PreparedCase] = []
+    complete: list[PreparedCase] = []
     held_out: list[PreparedCase] = []
     for number, case in enumerate(request.cases):
         check_cancel()
         report(number / len(request.cases))
         annotation = _annotation(case)
         prepared = preprocess(case.volume, plan)
-        slices = request.held_out_slices.get(case.name, ())
+        slices = _held_out_slices(request, case)
+        whole = _prepared_case(case, prepared, annotation)
         if case.name in request.validation:
-            held_out.append(_prepared_case(case, prepared, annotation))
-        elif slices:
-            kept, measured = split_annotation(annotation, slices)
-            trained.append(_prepared_case(case, prepared, kept))
-            held_out.append(_prepared_case(case, prepared, measured))
-        else:
-            trained.append(_prepared_case(case, prepared, annotation))
-    return PreparedCases(tuple(trained), tuple(held_out))
+            held_out.append(whole)
+            continue
+        complete.append(whole)
+        if slices:
+            kept, measured = (prepare_annotation(part, prepared) for part in split_annotation(annotation, slices))
+            held_out.append(labelled_part(replace(whole, annotation=measured), plan.patch_size))
+            whole = replace(whole, annotation=kept)
+        trained.append(whole)
+    return PreparedCases(tuple(trained), tuple(complete), tuple(held_out))
+
+
+def _held_out_slices(request: TrainingRequest, case: Case) -> Sequence[Slice]:
+    return (request.held_out_slices or {}).get(case.name, ())
 
 
 def _annotation(case: Case) -> LabelMap:

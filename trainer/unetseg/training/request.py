@@ -29,7 +29,10 @@ class TrainingRequest:
         start: model to start from, whose network, plan and labels are kept; it is not changed.
         start_sha256: hash of that model's file, for the record.
         validation: names of the cases that are held out: measured, never trained on.
-        held_out_slices: per case name, annotated slices that are measured and never trained on.
+        held_out_slices: per case name, annotated slices to be judged on. A new network never trains on them, a
+            retrained one does so once it is judged (see ``retrain``). None: a retraining chooses one itself of each
+            case with at least three slices.
+        replay: file with pieces of the cases that ``start`` was trained on (see ``replay``); it may be missing.
         resume: continue from the checkpoint beside ``output``.
     """
 
@@ -44,7 +47,8 @@ class TrainingRequest:
     start: Model | None = None
     start_sha256: str = ""
     validation: Sequence[str] = ()
-    held_out_slices: Mapping[str, Sequence[Slice]] = field(default_factory=dict)
+    held_out_slices: Mapping[str, Sequence[Slice]] | None = None
+    replay: Path | None = None
     device: str = "auto"
     memory_gb: float | None = None
     resume: bool = False
@@ -57,7 +61,10 @@ class TrainingResult:
     Attributes:
         path, sha256: of the model file written.
         held_out_before: Dice of ``start`` on the held-out data; empty without either.
-        held_out_after: Dice of the saved weights on the same data; empty without held-out data.
+        held_out_after: Dice of the chosen weights on the same data, before any training saw it; empty without.
+        held_out_slices: how many slices were held out while these figures were made.
+        replay_before, replay_after: mean Dice of both on pieces of earlier cases; None without.
+        improved: False where nothing that was learned beat ``start``, whose weights the model then has.
         warnings: about the data, in the user's words.
         notes: what was decided (device, precision, plan), in one sentence each.
     """
@@ -69,6 +76,10 @@ class TrainingResult:
     seconds: float
     held_out_before: Dice
     held_out_after: Dice
+    held_out_slices: int
+    replay_before: float | None
+    replay_after: float | None
+    improved: bool
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -77,7 +88,7 @@ def check_request(request: TrainingRequest) -> None:
     """Raises ``SettingsError`` or ``TrainingDataError`` for what can be seen before any work is done."""
     check_settings(request.settings)
     names = [case.name for case in request.cases]
-    unknown = sorted((set(request.validation) | set(request.held_out_slices)) - set(names))
+    unknown = sorted((set(request.validation) | set(request.held_out_slices or {})) - set(names))
     if unknown:
         raise SettingsError("Held-out cases must be among the cases", received=", ".join(unknown))
     if not set(names) - set(request.validation):

@@ -57,6 +57,9 @@ def check_settings(settings: TrainingSettings) -> None:
         < settings.class_weight_limits[0]
         <= settings.class_weight_limits[1],
         "edit_weight must be positive": settings.edit_weight > 0,
+        "replay_share must lie in [0, 1)": 0 <= settings.replay_share < 1,
+        "distillation_weight must not be negative": settings.distillation_weight >= 0,
+        "trial_share must lie in (0, 1)": 0 < settings.trial_share < 1,
         "validations must not be negative": settings.validations >= 0,
         "patience must not be negative": settings.patience >= 0,
         "checkpoint_seconds must be positive": settings.checkpoint_seconds > 0,

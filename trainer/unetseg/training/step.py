@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..config import TrainingSettings
 from ..data.batches import Batch
@@ -57,7 +57,11 @@ def training_step(
         half = precision != torch.float32
         with torch.autocast(device.type, dtype=precision) if half else contextlib.nullcontext():
             logits, region = targeted_logits(state.network, image, batch.weight)
-        terms = loss.terms(logits, region.of(target), region.of(weight))
+        if batch.opinion is None:
+            terms = loss.terms(logits, region.of(target), region.of(weight))
+        else:
+            opinion = torch.stack([region.of(each) for each in batch.opinion.to(device).unbind(1)], 1)
+            terms = {"distillation": _distillation(logits, opinion, region.of(weight))}
         value = torch.stack(list(terms.values())).sum()
         if not bool(torch.isfinite(value)):
             failed()
@@ -71,6 +75,13 @@ def training_step(
             group["lr"] = learning_rate
         state.optimiser.step()
     return StepResult(finite=True, loss={name: float(term.detach()) for name, term in terms.items()})
+
+
+def _distillation(logits: Tensor, opinion: Tensor, weight: Tensor) -> Tensor:
+    """Σ w·KL(opinion ‖ softmax(logits)) / voxels with a weight (Hinton 2015, arXiv 1503.02531, eq. 2, T = 1)."""
+    divergence = (torch.special.xlogy(opinion, opinion) - opinion * torch.log_softmax(logits.float(), 1)).sum(1)
+    value: Tensor = (weight * divergence).sum() / (weight > 0).sum().clamp_min(1)
+    return value
 
 
 def set_training_mode(network: nn.Module, *, freeze_statistics: bool) -> None:

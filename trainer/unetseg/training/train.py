@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import copy
 import datetime
-from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
-from .. import losses, records
+from .. import records
 from ..config import ModelDocument, NetworkConfig, TrainingRecord
-from ..data import annotated_slices, check_annotations, class_counts
+from ..data import Case, annotated_slices, check_annotations, class_counts
 from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
 from ..errors import CancelledError
+from ..files import replay_path
 from ..inference import CHANNELS_LAST, choose_device, interruptible
 from ..model_file import Model, check_document, save_model
 from ..networks import UNet
 from ..versions import versions
 from .blueprint import Blueprint, build_network, make_blueprint
-from .checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, write_checkpoint
+from .checkpoint import checkpoint_path, stored_header
+from .contrast import with_contrast
 from .control import Control
 from .curve import Curve, curve_path
-from .loop import Tools, TrainingLoop
+from .held_out import choose_held_out
+from .outcome import Outcome
 from .prepare import PreparedCases, prepare_cases, trained_cases
-from .progress import Dice, Progress, Report
+from .progress import Progress, Report
+from .replay import Replay, cut_pieces, read_replay, write_replay
 from .request import TrainingRequest, TrainingResult, check_request
-from .state import Counters, Tensors, TrainingState
+from .retrain import Retraining
+from .stretch import Course
 from .validation import validator
-
-Validate = Callable[[Tensors], Dice]
 
 
 def train(request: TrainingRequest, *, control: Control, report: Report) -> TrainingResult:
     """Train a new network, or retrain ``request.start``, on dense and sparse annotations.
 
     The start model is never changed and the output appears only when the training has ended well (budget used,
-    stopped, or no further gain); after an abort or a kill the checkpoint beside it can be resumed.
+    stopped, or no further gain); after an abort or a kill the checkpoint beside it can be resumed. Beside a new model
+    lie pieces of its training images, which a retraining from it rehearses.
 
     Raises ``SettingsError``, ``TrainingDataError``, ``DeviceError``, ``TrainingDivergedError``, ``CancelledError``.
     """
     check_request(request)
     report(Progress("preparing", 0.0))
-    classes = len(request.labels)
-    warnings = check_annotations(trained_cases(request), classes)
+    request = _with_held_out_slices(request)
+    warnings = check_annotations(_learned_cases(request), len(request.labels))
     choice = choose_device(request.device)
     blueprint = make_blueprint(request, choice.device)
-    check_document(_document(request, blueprint, Counters(), choice.device))
+    check_document(_document(request, blueprint, Outcome(0, 0.0), choice.device))
     cases = prepare_cases(
         request,
         blueprint.plan,
@@ -54,15 +58,32 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
         report=lambda fraction: report(Progress("preparing", fraction)),
     )
     network = _initial_network(request, blueprint.network, choice.device)
-    validate = validator(network, cases.held_out, plan=blueprint.plan, classes=classes) if cases.held_out else None
-    with interruptible(network, control.check):
-        before = validate(network.state_dict()) if validate and request.start else ()
-        state, notes = _run(request, blueprint, cases, network, control, report, validate, before)
-    if state.counters.iteration == 0:  # stopped before anything was learnt
+    stored = stored_header(checkpoint_path(request.output)) if request.resume else None
+    resumed_at = 0 if stored is None else stored.earlier.iterations + stored.counters.iteration
+    with interruptible(network, control.check), Curve(curve_path(request.output), resumed_at=resumed_at) as curve:
+        if request.start is None:
+            course = Course(request, blueprint, network, curve=curve, control=control, report=report)
+            outcome = _learn(course, cases)
+        else:
+            classes = len(request.labels)
+            replay = _pieces(request, blueprint)
+            plan, inverted = with_contrast(network, cases.complete, blueprint.plan, classes=classes)
+            blueprint = replace(blueprint, plan=plan)
+            course = Course(request, blueprint, network, curve=curve, control=control, report=report)
+            measure = validator(network, cases.held_out, plan=plan, classes=classes)
+            before = measure(network.state_dict()) if cases.held_out else ()
+            retraining = Retraining(course, cases.inverted(inverted), replay)
+            outcome = retraining.run(None if stored is None else (stored.stretch, stored.earlier))
+            outcome = replace(outcome, before=before, improved=outcome.improved or any(inverted))
+            if any(inverted):
+                course.notes.append("The images show bright what the model knew as dark: it now sees their negative.")
+    if outcome.iterations == 0:  # stopped before anything was learnt
         raise CancelledError()
-    report(Progress("saving", 1.0, state.counters.iteration))
-    document = _document(request, blueprint, state.counters, choice.device)
+    report(Progress("saving", 1.0, outcome.iterations))
+    document = _document(request, blueprint, outcome, choice.device)
     model = Model(document, network.to("cpu").eval())
+    if request.start is None:
+        write_replay(replay_path(request.output), cut_pieces(cases.trained, blueprint.plan, seed=request.settings.seed))
     sha256 = save_model(request.output, model)
     if not control.stop_requested:
         checkpoint_path(request.output).unlink(missing_ok=True)
@@ -70,13 +91,37 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
         model=model,
         path=request.output,
         sha256=sha256,
-        iterations=state.counters.iteration,
-        seconds=state.counters.seconds,
-        held_out_before=before,
-        held_out_after=state.counters.best_dice,
+        iterations=outcome.iterations,
+        seconds=outcome.seconds,
+        held_out_before=outcome.before,
+        held_out_after=outcome.after,
+        held_out_slices=sum(map(len, (request.held_out_slices or {}).values())),
+        replay_before=outcome.remembered_before,
+        replay_after=outcome.remembered_after,
+        improved=outcome.improved,
         warnings=warnings,
-        notes=(choice.reason, *notes),
+        notes=(choice.reason, *course.notes),
     )
+
+
+def _with_held_out_slices(request: TrainingRequest) -> TrainingRequest:
+    """Where a retraining is to choose them, and has no whole cases to be judged on."""
+    if request.held_out_slices is not None:
+        return request
+    if request.start is None or request.validation:
+        return replace(request, held_out_slices={})
+    return replace(request, held_out_slices=choose_held_out(request.cases, rotation=request.settings.seed))
+
+
+def _learned_cases(request: TrainingRequest) -> list[Case]:
+    """The cases as the network learns from them in the end."""
+    return trained_cases(request if request.start is None else replace(request, held_out_slices={}))
+
+
+def _pieces(request: TrainingRequest, blueprint: Blueprint) -> Replay:
+    if request.replay is None:
+        return Replay()
+    return read_replay(request.replay, channels=blueprint.network.in_channels, classes=blueprint.network.classes)
 
 
 def _initial_network(request: TrainingRequest, config: NetworkConfig, device: torch.device) -> UNet:
@@ -85,75 +130,28 @@ def _initial_network(request: TrainingRequest, config: NetworkConfig, device: to
     return network.to(device, memory_format=CHANNELS_LAST[network.dimensions])  # type: ignore[call-overload,no-any-return]
 
 
-def _run(
-    request: TrainingRequest,
-    blueprint: Blueprint,
-    cases: PreparedCases,
-    network: UNet,
-    control: Control,
-    report: Report,
-    validate: Validate | None,
-    before: Dice,
-) -> tuple[TrainingState, tuple[str, ...]]:
-    """The loop with its tools, and what the user should know; afterwards ``network`` holds the weights to be saved."""
-    settings, plan, classes = request.settings, blueprint.plan, len(request.labels)
-    weights = class_weights(class_counts(cases.trained, classes), settings.class_weight_limits).tolist()
-    state = TrainingState(network, settings=settings)
-    header = CheckpointHeader(
-        network=blueprint.network,
-        plan=plan,
-        settings=settings,
-        parent_sha256=request.start_sha256,
-        cases=tuple(case.name for case in request.cases),
-        validation_cases=tuple(request.validation),
-        held_out_slices={name: tuple(slices) for name, slices in request.held_out_slices.items()},
-        counters=Counters(),
+def _learn(course: Course, cases: PreparedCases) -> Outcome:
+    """Train a new network, and leave the weights that did best on the held-out data in it."""
+    request, plan, classes = course.request, course.blueprint.plan, len(course.request.labels)
+    settings = request.settings
+    batches = BatchSource(
+        cases.trained,
+        patch_size=plan.patch_size,
+        batch_size=plan.batch_size,
+        classes=classes,
+        dimensions=plan.dimensions,
+        augmentation=settings.augmentation,
+        class_weights=class_weights(class_counts(cases.trained, classes), settings.class_weight_limits).tolist(),
+        edit_weight=settings.edit_weight,
+        seed=settings.seed,
     )
-    checkpoint = checkpoint_path(request.output)
-    if before:  # the model to beat
-        state.set_best(before)
-    if request.resume:
-        load_checkpoint(checkpoint, state, header)
-    with Curve(curve_path(request.output), resumed_at=state.counters.iteration) as curve:
-        loop = TrainingLoop(
-            state,
-            Tools(
-                batches=BatchSource(
-                    cases.trained,
-                    patch_size=plan.patch_size,
-                    batch_size=plan.batch_size,
-                    classes=classes,
-                    dimensions=plan.dimensions,
-                    augmentation=settings.augmentation,
-                    class_weights=weights,
-                    edit_weight=settings.edit_weight,
-                    seed=settings.seed,
-                ),
-                loss=losses.build(settings.loss, **dict(settings.loss_arguments)),
-                validate=validate,
-                write_checkpoint=lambda current: write_checkpoint(checkpoint, current, header),
-                log=curve.append,
-                report=report,
-                control=control,
-            ),
-            settings=settings,
-            precision=training_precision(settings.precision, next(network.parameters()).device),
-            freeze_statistics=request.start is not None,
-        )
-        network.load_state_dict(loop.run())
-    return state, tuple(loop.notes)
+    validate = validator(course.network, cases.held_out, plan=plan, classes=classes) if cases.held_out else None
+    state, done = course.run("whole", batches, resume=request.resume, validate=validate)
+    course.network.load_state_dict(state.best or state.average)
+    return Outcome(done.iterations, done.seconds, after=state.counters.best_dice)
 
 
-def training_precision(name: str, device: torch.device) -> torch.dtype:
-    """The autocast precision: bfloat16 on a CUDA device that has it, or where it is asked for; else float32."""
-    # Not is_bf16_supported: it is true as well of older devices, which only emulate it, slowly.
-    has_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.bfloat16 if name == "bfloat16" or (name == "auto" and has_bfloat16) else torch.float32
-
-
-def _document(
-    request: TrainingRequest, blueprint: Blueprint, counters: Counters, device: torch.device
-) -> ModelDocument:
+def _document(request: TrainingRequest, blueprint: Blueprint, outcome: Outcome, device: torch.device) -> ModelDocument:
     record = TrainingRecord(
         parent_sha256=request.start_sha256,
         cases=tuple(case.name for case in request.cases if case.name not in request.validation),
@@ -164,10 +162,10 @@ def _document(
             if case.name not in request.validation and case.annotation is not None
         ),
         settings=records.to_json(request.settings),
-        iterations=counters.iteration,
-        seconds=round(counters.seconds, 3),
+        iterations=outcome.iterations,
+        seconds=round(outcome.seconds, 3),
         device=str(device),
-        held_out_dice=counters.best_dice,
+        held_out_dice=outcome.after,
         versions=versions(),
         finished_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )

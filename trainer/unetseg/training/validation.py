@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 
 from ..config import Plan
@@ -11,6 +13,7 @@ from ..data import PreparedCase
 from ..inference import predict_labels
 from ..metrics import dice_per_class
 from ..networks import UNet
+from ..volume import UNLABELLED, Shape
 from .progress import Dice
 from .state import Tensors, copied
 
@@ -32,6 +35,30 @@ def validator(network: UNet, cases: Sequence[PreparedCase], *, plan: Plan, class
         return tuple(_mean([dice[k] for dice in per_case]) for k in range(classes - 1))
 
     return validate
+
+
+def labelled_part(case: PreparedCase, patch_size: Shape) -> PreparedCase:
+    """The part of a case around its labelled structures, with half a training patch of context or more.
+
+    To measure a network on one slice of a large volume, the rest need not be segmented. Background that is labelled
+    farther than a patch from every structure is left out, too. Without a labelled structure the whole case.
+    """
+    shown = (case.annotation != 0) & (case.annotation != UNLABELLED)
+    if not shown.any():
+        return case
+    box = []
+    for axis, length in enumerate(patch_size):
+        found = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
+        # A patch's length is a multiple of all pooling: begun there, the part is pooled as the whole case is.
+        start = (int(found[0]) - length // 2) // length * length
+        box.append(slice(max(0, start), int(found[-1]) + 1 + length))
+    part = tuple(box)
+    return replace(
+        case,
+        image=np.ascontiguousarray(case.image[(slice(None), *part)]),
+        annotation=np.ascontiguousarray(case.annotation[part]),
+        edited=None,
+    )
 
 
 def _case_dice(network: UNet, case: PreparedCase, plan: Plan, classes: int) -> Dice:

@@ -10,6 +10,7 @@ from .. import image_io, jobs
 from ..config import Label, Modality, TrainingSettings
 from ..data import Case, read_annotation
 from ..errors import SettingsError, unknown_name
+from ..files import replay_path
 from ..messages import Describe, Evaluate, Release, Reply, Request, Segment, Train, TrainingCase
 from ..model_file import file_sha256
 from ..records import RecordError, from_json
@@ -76,6 +77,7 @@ class Performer:
             modality=_modality(request.modality),
             start=start,
             start_sha256="" if start_file is None else file_sha256(start_file),
+            replay=None if start_file is None else replay_path(start_file),
             validation=request.validation,
             held_out_slices={case.name: case.held_out_slices for case in request.cases if case.held_out_slices},
             device=request.device,
@@ -99,14 +101,15 @@ def result_path(folder: str, name: str) -> Path:
 
 def _case(folder: str, case: TrainingCase) -> Case:
     volume = image_io.read_volume([Path(folder, image) for image in case.images])
-    annotation, edited = read_annotation(Path(folder, case.annotation), volume.geometry)
+    path = Path(folder, case.annotation)
+    if case.edited is not None and path.suffix.lower() == ".json":
+        raise SettingsError(
+            "An annotation of confirmed slices says itself which voxels were edited",
+            received=f"the mask {case.edited} beside {case.annotation}",
+            remedy="Leave the mask out",
+        )
+    annotation, edited = read_annotation(path, volume.geometry)
     if case.edited is not None:
-        if edited is not None:
-            raise SettingsError(
-                "An annotation of confirmed slices says itself which voxels were edited",
-                received=f"the mask {case.edited} beside {case.annotation}",
-                remedy="Leave the mask out",
-            )
         edited = image_io.read_label_map(Path(folder, case.edited)).array != 0
     return Case(case.name, volume, annotation, edited)
 

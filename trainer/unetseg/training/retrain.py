@@ -1,0 +1,166 @@
+"""Retraining from corrected slices: a trial, the gate, and the final training on all slices.
+
+The trial trains without one slice of each volume. On these slices the gate compares the start model, the trained one
+and what lies between them, and so finds how far the network should move. The rest of the budget then trains on all
+slices. It always begins with the model of the lineage that no correction has touched, with all slices so far: networks
+retrained from retrained ones forget the slices of earlier rounds.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from ..config import Plan
+from ..data import PreparedCase, class_counts
+from ..data.batches import BatchSource
+from ..data.weight_maps import class_weights
+from ..volume import Shape
+from .checkpoint import Earlier
+from .gate import AVERAGED, START, Measure, Verdict, judge
+from .outcome import Outcome
+from .prepare import PreparedCases
+from .progress import Progress
+from .rehearsal import Batches, Distillation, Rehearsal, frozen_teacher
+from .replay import Replay
+from .state import Tensors, TrainingState, copied
+from .stretch import Course
+from .validation import validator
+
+MOST_PATCH_VOXELS_ON_CPU = 2**17
+"""Larger patches see no more of the labelled slices, and fewer of them fit into the time."""
+
+
+class Retraining:
+    """One retraining of ``course.request.start``."""
+
+    def __init__(self, course: Course, cases: PreparedCases, replay: Replay) -> None:
+        self._course = course
+        self._cases = cases
+        self._replay = replay
+        self._start: Tensors = copied(course.network.state_dict())
+        self._teacher = frozen_teacher(copy.deepcopy(course.network))
+        self._held_out = self._measure(cases.held_out)
+        self._remembered = self._measure(replay.checked)
+
+    def run(self, stored: tuple[str, Earlier] | None) -> Outcome:
+        """Train, and leave the chosen weights in the network.
+
+        Args:
+            stored: the stretch that the checkpoint to resume from was written in, and what came before it.
+        """
+        request = self._course.request
+        if request.validation or not request.held_out_slices:
+            return self._single(resume=stored is not None)
+        if stored is not None and stored[0] == "final":
+            return self._final(stored[1], resume=True)
+        state, done = self._course.run(
+            "trial", self._batches(self._cases.trained), share=request.settings.trial_share, resume=stored is not None
+        )
+        verdict = self._judge(state, done, self._held_out)
+        done = replace(done, verdict=verdict)
+        if verdict.candidate == START or self._course.control.stop_requested:
+            return self._finish(verdict.candidate.weights(self._start, state), verdict, done)
+        return self._final(done, resume=False)
+
+    def _single(self, *, resume: bool) -> Outcome:
+        """Nothing is learned from what it is judged on: too few slices to spare one, or whole cases held out."""
+        before = self._held_out(self._start) if self._held_out else ()
+        state, done = self._course.run(
+            "whole", self._batches(self._cases.complete), resume=resume, validate=self._held_out, known=before
+        )
+        if state.best is not None:
+            state.average = copied(state.best)
+        verdict = self._judge(state, done, self._held_out)
+        return self._finish(verdict.candidate.weights(self._start, state), verdict, done)
+
+    def _final(self, earlier: Earlier, *, resume: bool) -> Outcome:
+        """Go on from the trial's weights with all slices, as far from the start model as the gate found best."""
+        verdict = earlier.verdict or Verdict(AVERAGED)
+        state, done = self._course.run(
+            "final",
+            self._batches(self._cases.complete),
+            share=1.0 - self._course.request.settings.trial_share,
+            earlier=earlier,
+            resume=resume,
+        )
+        weights = verdict.candidate.weights(self._start, state)
+        if self._remembered is not None:
+            checked = judge(self._start, state, held_out=None, remembered=self._remembered)
+            if checked.candidate.share < verdict.candidate.share:
+                weights = checked.candidate.weights(self._start, state)
+                verdict = replace(verdict, candidate=checked.candidate, remembered_after=checked.remembered_after)
+        return self._finish(weights, verdict, done)
+
+    def _judge(self, state: TrainingState, done: Earlier, held_out: Measure | None) -> Verdict:
+        self._course.report(Progress("validating", min(1.0, done.share), done.iterations))
+        verdict = judge(self._start, state, held_out=held_out, remembered=self._remembered)
+        if verdict.after:
+            self._course.log(
+                {"iteration": done.iterations, "seconds": round(done.seconds, 3), "held_out_dice": verdict.after}
+            )
+            self._course.report(
+                Progress("validating", min(1.0, done.share), done.iterations, held_out_dice=verdict.after)
+            )
+        return verdict
+
+    def _finish(self, weights: Tensors, verdict: Verdict, done: Earlier) -> Outcome:
+        self._course.network.load_state_dict(weights)
+        return Outcome(
+            iterations=done.iterations,
+            seconds=done.seconds,
+            before=verdict.before,
+            after=verdict.after,
+            remembered_before=verdict.remembered_before,
+            remembered_after=verdict.remembered_after,
+            improved=verdict.candidate != START,
+        )
+
+    def _batches(self, cases: Sequence[PreparedCase]) -> Batches:
+        settings = self._course.request.settings
+        corrected = self._source(cases, cases, settings.seed)
+        if self._replay.rehearsed and settings.replay_share:
+            pieces = self._source(self._replay.rehearsed, cases, settings.seed)
+            return Rehearsal(corrected, pieces, share=settings.replay_share, seed=settings.seed)
+        if settings.distillation_weight:
+            return Distillation(corrected, self._teacher, weight=settings.distillation_weight, seed=settings.seed)
+        return corrected
+
+    def _source(self, cases: Sequence[PreparedCase], weighed: Sequence[PreparedCase], seed: int) -> BatchSource:
+        settings, plan = self._course.request.settings, self._course.blueprint.plan
+        classes = len(self._course.request.labels)
+        weights = class_weights(class_counts(weighed, classes), settings.class_weight_limits).tolist()
+        network = self._course.network
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        return BatchSource(
+            cases,
+            patch_size=smaller_patch(plan, network.size_multiple) if on_cpu else plan.patch_size,
+            batch_size=plan.batch_size,
+            classes=classes,
+            dimensions=plan.dimensions,
+            augmentation=settings.augmentation,
+            class_weights=weights,
+            edit_weight=settings.edit_weight,
+            seed=seed,
+        )
+
+    def _measure(self, cases: Sequence[PreparedCase]) -> Measure | None:
+        if not cases:
+            return None
+        course = self._course
+        return validator(course.network, cases, plan=course.blueprint.plan, classes=len(course.request.labels))
+
+
+def smaller_patch(plan: Plan, size_multiple: Sequence[int]) -> Shape:
+    """The plan's patch, its longest axis halved until it has at most ``MOST_PATCH_VOXELS_ON_CPU``."""
+    size = list(plan.patch_size)
+    multiples = [1, *size_multiple][-3:]
+    while torch.Size(size).numel() > MOST_PATCH_VOXELS_ON_CPU:
+        axis = max(range(3), key=size.__getitem__)
+        step = multiples[axis]
+        size[axis] = -(-size[axis] // (2 * step)) * step
+    d, h, w = size
+    return d, h, w

@@ -1,0 +1,156 @@
+"""A stretch of a training's budget: the loop with its tools, from one checkpoint to the next stretch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from .. import losses
+from ..config import TrainingSettings
+from ..networks import UNet
+from .blueprint import Blueprint
+from .checkpoint import CheckpointHeader, Earlier, checkpoint_path, load_checkpoint, write_checkpoint
+from .control import Control
+from .curve import Curve
+from .gate import Measure
+from .loop import Tools, TrainingLoop
+from .progress import Progress, Report
+from .rehearsal import Batches
+from .request import TrainingRequest
+from .state import Counters, TrainingState
+
+Name = Literal["whole", "trial", "final"]
+
+
+class Course:
+    """What all stretches of one training share. ``notes`` says, in sentences, what the user should know."""
+
+    def __init__(
+        self,
+        request: TrainingRequest,
+        blueprint: Blueprint,
+        network: UNet,
+        *,
+        curve: Curve,
+        control: Control,
+        report: Report,
+    ) -> None:
+        self.request = request
+        self.blueprint = blueprint
+        self.network = network
+        self.control = control
+        self.notes: list[str] = []
+        self._curve = curve
+        self._report = report
+
+    def run(
+        self,
+        name: Name,
+        batches: Batches,
+        *,
+        share: float = 1.0,
+        earlier: Earlier | None = None,
+        resume: bool,
+        validate: Measure | None = None,
+        known: tuple[float | None, ...] = (),
+    ) -> tuple[TrainingState, Earlier]:
+        """Train the network on ``share`` of the budget.
+
+        Args:
+            earlier: the stretches before; None for the first.
+            resume: go on from the checkpoint of this stretch.
+            validate: measures averaged weights on the way, of which the best are kept.
+            known: held-out Dice of the weights to begin with, which then are the ones to beat.
+
+        Returns:
+            The state at the end, and what has been done with it.
+        """
+        earlier = earlier or Earlier()
+        settings = _part_of(self.request.settings, share)
+        state = TrainingState(self.network, settings=settings)
+        if known:
+            state.set_best(known)
+        header = self._header(name, earlier)
+        path = checkpoint_path(self.request.output)
+        if resume:
+            load_checkpoint(path, state, header)
+        loop = TrainingLoop(
+            state,
+            Tools(
+                batches=batches,
+                loss=losses.build(settings.loss, **dict(settings.loss_arguments)),
+                validate=validate,
+                write_checkpoint=lambda current: write_checkpoint(path, current, header),
+                log=lambda record: self._log(record, earlier),
+                report=lambda progress: self._tell(progress, earlier, share),
+                control=self.control,
+            ),
+            settings=settings,
+            precision=training_precision(settings.precision, next(self.network.parameters()).device),
+            freeze_statistics=self.request.start is not None,
+        )
+        loop.run()
+        self.notes.extend(loop.notes)
+        done = replace(
+            earlier,
+            share=earlier.share + share,
+            iterations=earlier.iterations + state.counters.iteration,
+            seconds=earlier.seconds + state.counters.seconds,
+        )
+        return state, done
+
+    def log(self, record: Mapping[str, object]) -> None:
+        """Add a record to the curve."""
+        self._curve.append(record)
+
+    def report(self, progress: Progress) -> None:
+        self._report(progress)
+
+    def _log(self, record: Mapping[str, object], earlier: Earlier) -> None:
+        before = {"iteration": earlier.iterations, "seconds": round(earlier.seconds, 3)}
+        self._curve.append({key: value + before[key] if key in before else value for key, value in record.items()})  # type: ignore[operator]
+
+    def _tell(self, progress: Progress, earlier: Earlier, share: float) -> None:
+        left = progress.seconds_left
+        if left is not None and self.request.settings.seconds is not None:
+            left += self.request.settings.seconds * (1.0 - earlier.share - share)
+        self._report(
+            replace(
+                progress,
+                fraction=earlier.share + share * progress.fraction,
+                iteration=earlier.iterations + progress.iteration,
+                seconds_left=left,
+            )
+        )
+
+    def _header(self, name: Name, earlier: Earlier) -> CheckpointHeader:
+        request = self.request
+        return CheckpointHeader(
+            network=self.blueprint.network,
+            plan=self.blueprint.plan,
+            settings=request.settings,
+            parent_sha256=request.start_sha256,
+            cases=tuple(case.name for case in request.cases),
+            validation_cases=tuple(request.validation),
+            held_out_slices={name: tuple(slices) for name, slices in (request.held_out_slices or {}).items()},
+            stretch=name,
+            earlier=earlier,
+            counters=Counters(),
+        )
+
+
+def training_precision(name: str, device: torch.device) -> torch.dtype:
+    """The autocast precision: bfloat16 on a CUDA device that has it, or where it is asked for; else float32."""
+    # Not is_bf16_supported: it is true as well of older devices, which only emulate it, slowly.
+    has_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if name == "bfloat16" or (name == "auto" and has_bfloat16) else torch.float32
+
+
+def _part_of(settings: TrainingSettings, share: float) -> TrainingSettings:
+    """The settings with this share of the budget, of at least one iteration."""
+    if settings.iterations is not None:
+        return replace(settings, iterations=max(1, round(share * settings.iterations)))
+    return replace(settings, seconds=None if settings.seconds is None else share * settings.seconds)
