@@ -10,9 +10,11 @@ from typing import Any
 
 from comparison import OURS, add_study_options, conduct
 from methods import METHODS
+from methods.retrain import retrained
 from methods.task import Method, Task
 from retraining_hippocampus import conditions, hippocampus_options, jobs
 from unetseg.config import AugmentationSettings
+from unetseg.data import Case
 from unetseg.volume import LabelArray
 
 AUGMENTATION = AugmentationSettings()
@@ -22,6 +24,9 @@ UNCHANGED_IMAGES = replace(
 
 VARIANTS: dict[str, Mapping[str, Any]] = {
     OURS: {},
+    "without rehearsal of earlier cases": {"replay_share": 0.0},
+    "without distillation": {"distillation_weight": 0.0},
+    "without rehearsal and distillation": {"replay_share": 0.0, "distillation_weight": 0.0},
     "without averaged weights": {"ema_decay": 0.0},
     "without edit weights": {"edit_weight": 1.0},
     "without class weights": {"class_weight_limits": (1.0, 1.0)},
@@ -36,12 +41,23 @@ def variant(changes: Mapping[str, Any], task: Task) -> LabelArray:
     return METHODS[OURS](replace(task, changes=changes))
 
 
+def ungated(task: Task) -> LabelArray:
+    """The loop without a trial: all slices train from the first step, and nothing decides on the result."""
+    return retrained(task, Case(task.case, task.volume, task.annotation, task.edited), {}, held_out_slices={})
+
+
+METHOD_OF_VARIANT: dict[str, Method] = {
+    **{name: partial(variant, changes) for name, changes in VARIANTS.items()},
+    "without the gate": ungated,
+}
+
+
 def main(arguments: argparse.Namespace) -> None:
-    methods: dict[str, Method] = {name: partial(variant, VARIANTS[name]) for name in arguments.variants}
+    methods = {name: METHOD_OF_VARIANT[name] for name in arguments.variants}
     conduct(arguments, "Ablation of the loop, hippocampus", jobs(arguments), conditions(arguments), methods=methods)
 
 
 if __name__ == "__main__":
     parser = add_study_options(hippocampus_options(__doc__, cases=4, slices=[(3,)]))
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=METHOD_OF_VARIANT, default=list(METHOD_OF_VARIANT))
     main(parser.parse_args())
