@@ -9,14 +9,14 @@ import numpy as np
 from unetseg.data import Case
 from unetseg.volume import UNLABELLED, LabelArray, LabelMap
 
-from .retrain import WITHOUT_LOOP, retrained
+from .retrain import WITHOUT_GATE, WITHOUT_LOOP, retrained
 from .task import Task
 
 
 def run(task: Task) -> LabelArray:
     """The same plain training as ``plain``, on the volume as a segmentation file without "unlabelled" holds it."""
     case = Case(task.case, task.volume, unlabelled_as_background(task.annotation))
-    return retrained(task, case, WITHOUT_LOOP, held_out_slices={})
+    return retrained(task, case, WITHOUT_LOOP, **WITHOUT_GATE)
 
 
 def unlabelled_as_background(annotation: LabelMap) -> LabelMap:

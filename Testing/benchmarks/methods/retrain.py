@@ -7,6 +7,7 @@ from typing import Any
 
 from unetseg.config import AugmentationSettings, TrainingSettings
 from unetseg.data import Case
+from unetseg.files import replay_path
 from unetseg.inference import segment
 from unetseg.model_file import file_sha256
 from unetseg.training import Control, TrainingRequest, train
@@ -19,9 +20,14 @@ WITHOUT_LOOP: Mapping[str, Any] = {
     "class_weight_limits": (1.0, 1.0),
     "edit_weight": 1.0,
     "ema_decay": 0.0,
+    "replay_share": 0.0,
+    "distillation_weight": 0.0,
     "augmentation": AugmentationSettings(plane_probability=0.0),
 }
 """Settings of a training in which every labelled voxel weighs the same and the last weights are the result."""
+
+WITHOUT_GATE: Mapping[str, Any] = {"held_out_slices": {}, "replay": None}
+"""Of its request: nothing is there to judge the result on."""
 
 
 def retrained(task: Task, case: Case, changes: Mapping[str, Any], **request: Any) -> LabelArray:
@@ -31,6 +37,7 @@ def retrained(task: Task, case: Case, changes: Mapping[str, Any], **request: Any
         changes: of the product's ``TrainingSettings``.
         request: further fields of the ``TrainingRequest``.
     """
+    defaults = {"replay": None if task.start_file is None else replay_path(task.start_file)}
     result = train(
         TrainingRequest(
             cases=[case],
@@ -42,7 +49,7 @@ def retrained(task: Task, case: Case, changes: Mapping[str, Any], **request: Any
             start=task.start,
             start_sha256="" if task.start_file is None else file_sha256(task.start_file),
             device=task.device,
-            **request,
+            **{**defaults, **request},
         ),
         control=Control(),
         report=lambda progress: None,

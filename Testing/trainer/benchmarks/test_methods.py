@@ -11,6 +11,7 @@ from annotator import annotate, untouched_dice
 from methods import METHODS, MISSING, background, plain, retrain
 from methods.task import Task
 from unetseg.config import Label
+from unetseg.training import TrainingRequest
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
 
 LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (255, 0, 0)))
@@ -167,6 +168,32 @@ def test_what_is_called_background_is_learnt_as_background(
     result = METHODS["background"](task)
     check_given_slices(result, task)
     assert untouched(result, ball[1]) < 0.5
+
+
+class Asked(Exception):  # noqa: N818 (ends a training before it begins)
+    """With the request of a training."""
+
+
+@pytest.mark.parametrize(
+    ("name", "rehearses", "held_out"), [("loop", True, None), ("plain", False, {}), ("background", False, {})]
+)
+def test_only_the_loop_rehearses_and_is_judged(
+    name: str, rehearses: bool, held_out: dict | None, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(request: TrainingRequest, **others: object) -> None:
+        raise Asked(request)
+
+    monkeypatch.setattr(retrain, "train", ask)
+    start_file = tmp_path / "start.safetensors"
+    start_file.write_bytes(b"a model")
+    edited = task.annotation.array == 1
+    with pytest.raises(Asked) as asked:
+        METHODS[name](replace(task, start_file=start_file, edited=edited))
+    (request,) = asked.value.args
+    assert request.settings.seconds == task.seconds
+    assert request.replay == (tmp_path / "start.replay.safetensors" if rehearses else None)
+    assert request.held_out_slices == held_out
+    assert (request.cases[0].edited is edited) == rehearses
 
 
 def test_a_method_whose_package_is_not_installed_is_named_as_missing() -> None:
