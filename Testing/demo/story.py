@@ -152,13 +152,11 @@ class Story:
             self._take("keep", "compare")
 
     def _go_back(self) -> None:
-        doctor, table = self._doctor, self._doctor.ui("compare").versionsTable
+        doctor, version = self._doctor, self._doctor.parameters.model
         latest = doctor.labels()
-        table.selectRow(table.rowCount - 1)
-        doctor.press("compare", "useVersionButton")
+        doctor.useVersion(doctor.logic.project.base(version).id)
         self._take("back", "compare")
-        table.selectRow(0)
-        doctor.press("compare", "useVersionButton")
+        doctor.useVersion(version)
         assert (doctor.labels() == latest).all(), "going back and forth must restore a result to the voxel"
 
     def _look(self) -> None:
