@@ -7,7 +7,7 @@ and for every sample. Logits and gradients equal those of the whole pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,7 @@ from torch.nn import functional
 from ..inference import CHANNELS_LAST
 from ..networks import UNet
 from .boxes import Boxes, clipped, container, cover, grown, merged, slices, whole
-
-CONVOLVE: dict[type[nn.Module], Callable[..., Tensor]] = {nn.Conv2d: functional.conv2d, nn.Conv3d: functional.conv3d}
+from .convolution import CONVOLUTIONS, convolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,19 +51,19 @@ def targeted_logits(network: nn.Module, image: Tensor, weight: Tensor) -> tuple[
 
     Args:
         image: (N, C, *s) as the network takes it.
-        weight: (N, *s), with a voxel above 0.
+        weight: (N, *s), on any device.
 
     Returns:
         The logits, (n, K, *r) where the region is one box, else (1, K, 1, voxels); equal to those of
         ``network(image)`` there, with equal gradients (a dropout draws other voxels, by the same rule).
         The region is the whole batch where the network is none of ours, mixes in what is far away (norms
-        that are not frozen) or has padding "valid".
+        that are not frozen) or has padding "valid", and where nothing is labelled.
     """
     sizes = (image.shape[0], *image.shape[2:])
     if isinstance(network, UNet) and network.padding == "same" and network.is_local:
         network.check_input(image)
         targets = cover((weight > 0).cpu().numpy())
-        if not (targets == whole(sizes)).all():
+        if len(targets) and not np.array_equal(targets, whole(sizes)):
             region = Region(tuple(map(slices, targets)))
             return region.arrange(_TargetedPass(network, sizes, targets).logits(image)), region
     return network(image), Region((tuple(slice(0, size) for size in sizes),))
@@ -159,9 +158,9 @@ def _convolved(block: nn.Module, x: Tensor, box: Boxes, sizes: Sequence[int]) ->
     Each convolution shortens ``x`` by a voxel on every side that is no border of the map; on those that are it
     pads with zeros as the whole map's does.
     """
-    radius = sum(type(layer) in CONVOLVE for layer in block.children())
+    radius = sum(type(layer) in CONVOLUTIONS for layer in block.children())
     for layer in block.children():
-        if type(layer) not in CONVOLVE:
+        if type(layer) not in CONVOLUTIONS:
             x = layer(x)
             continue
         lost = np.abs(grown(box, radius, sizes) - grown(box, radius - 1, sizes))[0, 1:]
@@ -170,7 +169,7 @@ def _convolved(block: nn.Module, x: Tensor, box: Boxes, sizes: Sequence[int]) ->
         uneven_padding = np.where(even[:, None], 0, 1 - lost)[::-1].ravel().tolist()
         if any(uneven_padding):
             x = functional.pad(x, uneven_padding)
-        x = CONVOLVE[type(layer)](x, layer.weight, layer.bias, padding=np.where(even, 1 - lost[:, 0], 0).tolist())
+        x = convolve(layer, x, np.where(even, 1 - lost[:, 0], 0).tolist())
     return x
 
 
