@@ -11,4 +11,4 @@ from .task import Task
 
 def run(task: Task) -> LabelArray:
     """Which slices are held out for a trial is left to the trainer; ``task.changes`` are an ablation's."""
-    return retrained(task, Case(task.case, task.volume, task.annotation, task.edited), task.changes)
+    return retrained(task, Case(task.case, task.volume, task.annotation, task.edited), task.changes, carry=True)

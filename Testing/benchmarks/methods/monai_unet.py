@@ -2,7 +2,9 @@
 
 Network, optimiser, loss, crops and intensity changes are those of MONAI Label's radiology app
 (``lib/trainers/segmentation.py``: UNet 16 … 256 with two residual units a level, Adam 1e-3 throughout, DiceCELoss,
-RandCropByPosNegLabel 1:1) and of MONAI's BraTS tutorial (intensity scaled and shifted by up to 10 %), but for
+RandCropByPosNegLabel 1:1) and of MONAI's BraTS tutorial (intensity scaled and shifted by up to 10 %). Fine-tuning is at
+1e-4, the rate of MONAI's spleen tutorial: on three volumes kept for tuning, 25 s a volume, it gave 0.90 where 1e-3 gave
+0.84, and with shifted intensities 0.78 against 0.75. What differs:
 
 - the labels that it cannot ignore: cross-entropy leaves unlabelled voxels out, Dice gets probabilities and labels that
   are 0 there, and crops lie on labelled voxels (elsewhere there would be nothing to learn from);
@@ -43,7 +45,7 @@ from unetseg.volume import UNLABELLED, LabelArray, Shape, Volume
 from .paste import pasted
 from .task import Task
 
-LEARNING_RATE = 1e-3
+SCRATCH_RATE, FINE_TUNING_RATE = 1e-3, 1e-4
 CHANNELS = (16, 32, 64, 128, 256)
 SIZE_MULTIPLE = 16
 OVERLAP = 0.25
@@ -84,6 +86,7 @@ def run(task: Task) -> LabelArray:
         description.plan,
         seconds=task.seconds,
         seed=task.seed,
+        learning_rate=SCRATCH_RATE if task.start_file is None else FINE_TUNING_RATE,
     )
     return pasted(segment_volume(network, task.volume, description.plan), task.annotation)
 
@@ -192,11 +195,19 @@ class Crops:
         return image, annotation
 
 
-def train_unet(network: UNet, cases: Sequence[PreparedCase], plan: Plan, *, seconds: float, seed: int) -> int:
+def train_unet(
+    network: UNet,
+    cases: Sequence[PreparedCase],
+    plan: Plan,
+    *,
+    seconds: float,
+    seed: int,
+    learning_rate: float = SCRATCH_RATE,
+) -> int:
     """Train in place, on the network's device; returns the number of iterations."""
     device = next(network.parameters()).device
     crops = Crops(cases, plan.patch_size, seed=seed)
-    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
     network.train()
     iterations = 0
     end = time.monotonic() + seconds

@@ -22,6 +22,7 @@ WITHOUT_LOOP: Mapping[str, Any] = {
     "ema_decay": 0.0,
     "replay_share": 0.0,
     "distillation_weight": 0.0,
+    "either_contrast": False,
     "augmentation": AugmentationSettings(plane_probability=0.0),
 }
 """Settings of a training in which every labelled voxel weighs the same and the last weights are the result."""
@@ -30,11 +31,12 @@ WITHOUT_GATE: Mapping[str, Any] = {"held_out_slices": {}, "replay": None}
 """Of its request: nothing is there to judge the result on."""
 
 
-def retrained(task: Task, case: Case, changes: Mapping[str, Any], **request: Any) -> LabelArray:
+def retrained(task: Task, case: Case, changes: Mapping[str, Any], *, carry: bool = False, **request: Any) -> LabelArray:
     """Train on the case as the product's worker does, and segment the task's volume.
 
     Args:
         changes: of the product's ``TrainingSettings``.
+        carry: carry what the shown slices correct into those around them, as the product does.
         request: further fields of the ``TrainingRequest``.
     """
     defaults = {"replay": None if task.start_file is None else replay_path(task.start_file)}
@@ -54,4 +56,6 @@ def retrained(task: Task, case: Case, changes: Mapping[str, Any], **request: Any
         control=Control(),
         report=lambda progress: None,
     )
-    return pasted(segment(result.model, task.volume, device=task.device).label_map.array, task.annotation)
+    confirmed = task.annotation.array if carry else None
+    found = segment(result.model, task.volume, device=task.device, confirmed=confirmed)
+    return pasted(found.label_map.array, task.annotation)
