@@ -1,0 +1,104 @@
+"""How long a step of retraining takes that computes only what the labelled slices need, and one that computes all.
+
+Both kinds of step are taken in turn in the same process, on random numbers: the time does not depend on the values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from results import publish
+from unetseg.config import TrainingSettings
+from unetseg.data.batches import Batch
+from unetseg.inference import CHANNELS_LAST
+from unetseg.losses import DiceCrossEntropy
+from unetseg.networks import PRESETS, UNet, build, preset_arguments
+from unetseg.training.state import TrainingState
+from unetseg.training.step import training_step
+
+CLASSES = 4
+SETTINGS = TrainingSettings(iterations=1)
+LABELLED = {
+    "1": ((0, 0.5),),
+    "3 across one axis": ((0, 0.25), (0, 0.5), (0, 0.75)),
+    "1 across each axis": ((0, 0.5), (1, 0.5), (2, 0.5)),
+}
+"""Labelled slices of a patch: each an axis and its place along it, from 0 to 1."""
+
+
+class Whole(nn.Module):
+    """A network as a module of unknown inner life: of such a one a step computes all logits."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.network(image)
+        return logits
+
+
+def random_batch(size: tuple[int, ...], samples: int, slices: tuple[tuple[int, float], ...]) -> Batch:
+    """The slices are labelled in every sample."""
+    weight = torch.zeros((samples, *size))
+    for axis, place in slices:
+        weight.select(axis + 1, int(place * size[axis])).fill_(1.0)
+    return Batch(torch.randn((samples, 1, *size)), torch.randint(CLASSES, weight.shape), weight)
+
+
+def seconds_of_step(state: TrainingState, batch: Batch) -> float:
+    start = time.perf_counter()
+    training_step(
+        state,
+        batch,
+        DiceCrossEntropy(),
+        settings=SETTINGS,
+        learning_rate=1e-5,
+        precision=torch.float32,
+        freeze_statistics=True,
+    )
+    return time.perf_counter() - start
+
+
+def measure(preset: str, batch: Batch, rounds: int) -> tuple[float, float, float]:
+    """Medians over the rounds: seconds of the whole step, of the targeted step, and their ratio."""
+    network = build("unet_3d", in_channels=1, classes=CLASSES, **preset_arguments("unet_3d", preset))
+    network = network.to(memory_format=CHANNELS_LAST[3])
+    states = [TrainingState(module, settings=SETTINGS) for module in (Whole(network), network)]
+    for state in states:  # the first step also chooses the kernels
+        seconds_of_step(state, batch)
+    times = [[seconds_of_step(state, batch) for state in states] for _ in range(rounds)]
+    whole, targeted = (median(column) for column in zip(*times, strict=True))
+    return whole, targeted, median(first / second for first, second in times)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    rows: list[list[object]] = []
+    for size, samples in ((tuple(arguments.patch), 1), (tuple(arguments.small_patch), 2)):
+        for labelled, slices in LABELLED.items():
+            whole, targeted, ratio = measure(arguments.preset, random_batch(size, samples, slices), arguments.rounds)
+            patch = f"{samples} × {' × '.join(map(str, size))}"
+            rows.append([patch, labelled, f"{whole:.2f}", f"{targeted:.2f}", f"{ratio:.2f}"])
+    publish(
+        f"One step of retraining, {arguments.preset} 3D U-Net",
+        ["batch", "labelled slices", "seconds, all logits", "seconds, labelled voxels' needs", "ratio"],
+        rows,
+        notes=[
+            f"Medians of {arguments.rounds} rounds, in float32, with frozen batch norm. Both give the same gradients."
+        ],
+    )
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--preset", choices=sorted(PRESETS["unet_3d"]), default="compact")
+    options.add_argument("--patch", type=int, nargs=3, default=(96, 96, 96), help="voxels, in batches of one")
+    options.add_argument("--small-patch", type=int, nargs=3, default=(40, 56, 40), help="voxels, in batches of two")
+    options.add_argument("--rounds", type=int, default=3)
+    main(options.parse_args())
