@@ -27,6 +27,7 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
     "without rehearsal of earlier cases": {"replay_share": 0.0},
     "without distillation": {"distillation_weight": 0.0},
     "without rehearsal and distillation": {"replay_share": 0.0, "distillation_weight": 0.0},
+    "without the choice of contrast": {"either_contrast": False},
     "without averaged weights": {"ema_decay": 0.0},
     "without edit weights": {"edit_weight": 1.0},
     "without class weights": {"class_weight_limits": (1.0, 1.0)},
@@ -43,12 +44,20 @@ def variant(changes: Mapping[str, Any], task: Task) -> LabelArray:
 
 def ungated(task: Task) -> LabelArray:
     """The loop without a trial: all slices train from the first step, and nothing decides on the result."""
-    return retrained(task, Case(task.case, task.volume, task.annotation, task.edited), {}, held_out_slices={})
+    return retrained(
+        task, Case(task.case, task.volume, task.annotation, task.edited), {}, carry=True, held_out_slices={}
+    )
+
+
+def uncarried(task: Task) -> LabelArray:
+    """The loop's network alone: what the slices correct stays on the slices."""
+    return retrained(task, Case(task.case, task.volume, task.annotation, task.edited), {})
 
 
 METHOD_OF_VARIANT: dict[str, Method] = {
     **{name: partial(variant, changes) for name, changes in VARIANTS.items()},
     "without the gate": ungated,
+    "without carrying": uncarried,
 }
 
 

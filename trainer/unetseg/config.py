@@ -145,6 +145,7 @@ class TrainingSettings:
         replay_share: of a retraining's steps, those on pieces of earlier cases where the model brings some.
         distillation_weight: where it brings none, how strongly a retraining keeps to the start model's opinion of
             unlabelled places; 0: not at all.
+        either_contrast: whether a retraining looks first if the network makes more of the images' negative.
         trial_share: of a retraining's budget, for the trial without the held-out slices that the gate decides on.
         validations: how many times the held-out data is measured, evenly over the budget.
         patience: validations without a gain after which training stops; 0: never.
@@ -165,6 +166,7 @@ class TrainingSettings:
     edit_weight: float = 3.0
     replay_share: float = 0.3
     distillation_weight: float = 0.1
+    either_contrast: bool = True
     trial_share: float = 0.4
     validations: int = 10
     patience: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config import Plan
 from ..data import PreparedCase
@@ -33,7 +34,8 @@ def with_contrast(
     Returns:
         The plan, and per channel whether its normalised values change their sign.
     """
-    shown = [labelled_part(_clearest_slice(case), plan.patch_size) for case in cases[:MOST_CASES]]
+    useful = [case for case in cases if _structures(case).any()][:MOST_CASES]
+    shown = [labelled_part(_clearest_slice(case), plan.patch_size, network.size_multiple) for case in useful]
     inverted = (False,) * len(plan.normalisation)
     best = _score(network, shown, inverted, plan, classes)
     for channel in range(len(inverted)):
@@ -56,9 +58,13 @@ def inverted_case(case: PreparedCase, inverted: Sequence[bool]) -> PreparedCase:
     return replace(case, image=case.image * signs[:, None, None, None])
 
 
+def _structures(case: PreparedCase) -> NDArray[np.bool_]:
+    return (case.annotation != 0) & (case.annotation != UNLABELLED)
+
+
 def _clearest_slice(case: PreparedCase) -> PreparedCase:
     """The case with nothing labelled but the slice that shows the most of the structures."""
-    shown = (case.annotation != 0) & (case.annotation != UNLABELLED)
+    shown = _structures(case)
     planes = labelled_planes(case.annotation, least_share=PLANE_SHARE)
     if not planes:
         return case

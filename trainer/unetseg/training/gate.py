@@ -1,4 +1,4 @@
-"""Which weights a retraining hands over: those that did best on slices that no training had seen.
+"""Which weights a retraining hands over, decided on slices that no training had seen.
 
 Between the start model's weights and the trained ones lie models that are often better than both (weight interpolation,
 WiSE-FT, arXiv 2109.01903). What rehearsed pieces of earlier cases show to be forgotten is not handed over.
@@ -7,13 +7,16 @@ WiSE-FT, arXiv 2109.01903). What rehearsed pieces of earlier cases show to be fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .progress import Dice, mean_dice
 from .state import Tensors, TrainingState
 
 MOST_FORGOTTEN = 0.005
 """Mean Dice that a new model may lose on pieces of earlier cases."""
+
+NEARLY_AS_GOOD = 0.005
+"""Mean Dice by which candidates cannot be told apart on a slice or two."""
 
 Measure = Callable[[Tensors], Dice]
 
@@ -38,7 +41,8 @@ class Candidate:
 
 START = Candidate(0.0)
 AVERAGED = Candidate(1.0)
-CANDIDATES = (START, Candidate(0.25), Candidate(0.5), Candidate(0.75), AVERAGED, Candidate(1.0, averaged=False))
+STEPS = (Candidate(0.25), Candidate(0.5), Candidate(0.75), AVERAGED)
+STUDENT = Candidate(1.0, averaged=False)
 
 
 @dataclass(frozen=True)
@@ -57,20 +61,38 @@ class Verdict:
     remembered_after: float | None = None
 
 
-def judge(start: Tensors, state: TrainingState, *, held_out: Measure | None, remembered: Measure | None) -> Verdict:
-    """The best candidate on the held-out slices among those that forget little; of equals the earliest.
+def judge(
+    start: Tensors, state: TrainingState, *, held_out: Measure, remembered: Measure | None, tolerance: float = 0.0
+) -> Verdict:
+    """The best candidate on the held-out slices among those that forget little.
 
-    Without held-out slices the one that has moved farthest from the start model, the averaged weights at most.
+    Of those that are worse than it by less than ``tolerance`` (mean Dice), the one nearest to half-way between the
+    start model and the trained one, which does best where nothing is known (WiSE-FT); of two equally near the farther.
     """
     known = None if remembered is None else mean_dice(remembered(start))
-    before = () if held_out is None else held_out(start)
-    best = Verdict(START, before, before, known, known)
-    for candidate in CANDIDATES[1:] if held_out is not None else CANDIDATES[1:5]:
+    before = held_out(start)
+    fit = [Verdict(START, before, before, known, known)]
+    for candidate in (*STEPS, STUDENT):
         weights = candidate.weights(start, state)
-        after = () if held_out is None else held_out(weights)
-        if held_out is not None and mean_dice(after) <= mean_dice(best.after):
-            continue
         left = None if remembered is None else mean_dice(remembered(weights))
-        if known is None or left is None or left >= known - MOST_FORGOTTEN:
-            best = Verdict(candidate, before, after, known, left)
-    return best
+        if not _forgotten(known, left):
+            fit.append(Verdict(candidate, before, held_out(weights), known, left))
+    best = max(fit, key=lambda verdict: mean_dice(verdict.after))
+    near = [verdict for verdict in fit if mean_dice(verdict.after) > mean_dice(best.after) - tolerance]
+    return min(reversed(near), key=lambda verdict: abs(verdict.candidate.share - 0.5), default=best)
+
+
+def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered: Measure | None) -> Verdict:
+    """The wanted candidate, now with these weights, or the farthest one below it that forgets little."""
+    if remembered is None:
+        return wanted
+    known = mean_dice(remembered(start))
+    for candidate in (wanted.candidate, *(step for step in reversed(STEPS) if step.share < wanted.candidate.share)):
+        left = mean_dice(remembered(candidate.weights(start, state)))
+        if not _forgotten(known, left):
+            return replace(wanted, candidate=candidate, remembered_before=known, remembered_after=left)
+    return Verdict(START, wanted.before, wanted.before, known, known)
+
+
+def _forgotten(before: float | None, after: float | None) -> bool:
+    return before is not None and after is not None and after < before - MOST_FORGOTTEN

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data import Case, Slice, annotated_slices
 from ..volume import UNLABELLED, LabelArray
@@ -29,13 +30,17 @@ def _slice_to_spare(case: Case, rotation: int) -> Slice | None:
     slices = annotated_slices(case.annotation)
     if len(slices) < FEWEST_SLICES:
         return None
-    spare = [each for each in slices if _can_be_spared(case.annotation.array, each)]
+    array = case.annotation.array
+    everywhere = _counts(array[array != UNLABELLED])
+    spare = [each for each in slices if _can_be_spared(everywhere, _counts(np.take(array, [each[1]], axis=each[0])))]
     return spare[rotation % len(spare)] if spare else None
 
 
-def _can_be_spared(annotation: LabelArray, held_out: Slice) -> bool:
-    axis, index = held_out
-    everywhere = np.bincount(annotation.ravel(), minlength=UNLABELLED + 1)
-    there = np.bincount(annotation.take(index, axis=axis).ravel(), minlength=UNLABELLED + 1)
+def _counts(labels: LabelArray) -> NDArray[np.intp]:
+    return np.bincount(labels.ravel(), minlength=UNLABELLED + 1)
+
+
+def _can_be_spared(everywhere: NDArray[np.intp], there: NDArray[np.intp]) -> bool:
+    """By the voxels of each label in all the case and on the slice."""
     shown = np.flatnonzero(there[1:UNLABELLED]) + 1
     return bool(shown.size) and bool((everywhere[shown] > there[shown]).all())

@@ -23,7 +23,7 @@ class PreparedCases:
 
     Attributes:
         trained: without what is held out.
-        complete: the same cases with their held-out slices.
+        complete: the same cases, on the same images, with their held-out slices.
         held_out: whole cases; and of cases with held-out slices the neighbourhood of these, of which only they are
             labelled.
     """
@@ -34,12 +34,10 @@ class PreparedCases:
 
     def inverted(self, channels: Sequence[bool]) -> PreparedCases:
         """The same with the sign of these channels changed."""
-        return PreparedCases(
-            *(
-                tuple(inverted_case(case, channels) for case in cases)
-                for cases in (self.trained, self.complete, self.held_out)
-            )
-        )
+        trained = tuple(inverted_case(case, channels) for case in self.trained)
+        pairs = zip(self.complete, trained, strict=True)
+        complete = tuple(replace(case, image=same.image) for case, same in pairs)
+        return PreparedCases(trained, complete, tuple(inverted_case(case, channels) for case in self.held_out))
 
 
 def split_annotation(annotation: LabelMap, held_out: Sequence[Slice]) -> tuple[LabelMap, LabelMap]:
@@ -65,9 +63,14 @@ def trained_cases(request: TrainingRequest) -> list[Case]:
 
 
 def prepare_cases(
-    request: TrainingRequest, plan: Plan, *, check_cancel: Callable[[], None], report: Callable[[float], None]
+    request: TrainingRequest,
+    plan: Plan,
+    size_multiple: Sequence[int],
+    *,
+    check_cancel: Callable[[], None],
+    report: Callable[[float], None],
 ) -> PreparedCases:
-    """Preprocess every case once. Raises ``TrainingDataError`` where channels do not fit the plan."""
+    """Preprocess every case once, for a network of this size multiple. Raises ``TrainingDataError`` where channels do not fit the plan."""
     trained: list[PreparedCase] = []
     complete: list[PreparedCase] = []
     held_out: list[PreparedCase] = []
@@ -84,7 +87,7 @@ def prepare_cases(
         complete.append(whole)
         if slices:
             kept, measured = (prepare_annotation(part, prepared) for part in split_annotation(annotation, slices))
-            held_out.append(labelled_part(replace(whole, annotation=measured), plan.patch_size))
+            held_out.append(labelled_part(replace(whole, annotation=measured), plan.patch_size, size_multiple))
             whole = replace(whole, annotation=kept)
         trained.append(whole)
     return PreparedCases(tuple(trained), tuple(complete), tuple(held_out))

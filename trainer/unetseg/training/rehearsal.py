@@ -57,6 +57,8 @@ class Distillation:
         if not _drawn(self._seed, iteration, DISTILLED_SHARE):
             return self._corrected.batch(iteration)
         batch = self._corrected.unlabelled_batch(iteration)
+        if not bool(batch.weight.any()):  # all is labelled, or near to it
+            return self._corrected.batch(iteration)
         opinion = torch.softmax(self._teacher(batch.image).float(), 1)
         return dataclasses.replace(batch, weight=batch.weight * self._weight, opinion=opinion)
 

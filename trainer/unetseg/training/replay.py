@@ -8,6 +8,7 @@ file, which may be passed on.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ class Replay:
 def cut_pieces(cases: Sequence[PreparedCase], plan: Plan, *, seed: int) -> tuple[PreparedCase, ...]:
     """Up to ``MAX_PIECES`` pieces of a training patch's size, as evenly as may be from all cases.
 
-    Each lies around a labelled voxel of a structure, of each structure in turn. Cases without one give none.
+    Each lies around a labelled voxel of a structure, of all structures equally often as far as the cases show them.
+    Cases without one give none.
     """
     generator = np.random.default_rng(seed)
     size = _limited(plan.patch_size)
@@ -63,7 +65,8 @@ def cut_pieces(cases: Sequence[PreparedCase], plan: Plan, *, seed: int) -> tuple
     chosen = (
         [turns[len(turns) * piece // MAX_PIECES] for piece in range(MAX_PIECES)] if len(turns) > MAX_PIECES else turns
     )
-    return tuple(_cut(cases[number], f"piece {turn}", size, turn, generator) for turn, number in chosen)
+    used: Counter[int] = Counter()
+    return tuple(_cut(cases[number], size, used, generator) for _, number in chosen)
 
 
 def write_replay(path: Path, pieces: Sequence[PreparedCase]) -> None:
@@ -86,6 +89,8 @@ def read_replay(path: Path, *, channels: int, classes: int) -> Replay:
     tensors, text = read_tensors(path)
     try:
         header = records.from_json(_Header, records.loads(text))
+        if header.format_version != REPLAY_FORMAT_VERSION:
+            raise _unfit(path, f"format {header.format_version}")
         pieces = [_piece(tensors, number, spacing) for number, spacing in enumerate(header.spacing_mm)]
     except (records.RecordError, KeyError) as error:
         raise _unfit(path, error) from error
@@ -112,19 +117,20 @@ def _unfit(path: Path, reason: object) -> ModelFileError:
     )
 
 
-def _cut(case: PreparedCase, name: str, size: Shape, turn: int, generator: np.random.Generator) -> PreparedCase:
-    """A copy of the part of this size around a voxel of the structure whose turn it is, inside the image."""
-    values = [value for value in np.unique(case.annotation) if value not in (0, UNLABELLED)]
-    voxels = np.argwhere(case.annotation == values[turn % len(values)])
-    centre = voxels[generator.integers(len(voxels))]
+def _cut(case: PreparedCase, size: Shape, used: Counter[int], generator: np.random.Generator) -> PreparedCase:
+    """A copy of the part of this size around a voxel of the structure that was used least, inside the image."""
+    values = [int(value) for value in np.unique(case.annotation) if value not in (0, UNLABELLED)]
+    value = min(generator.permutation(values).tolist(), key=used.__getitem__)
+    used[value] += 1
+    voxels = np.flatnonzero(case.annotation == value)
+    centre = np.unravel_index(voxels[generator.integers(len(voxels))], case.annotation.shape)
     box = []
     for middle, length, extent in zip(centre, size, case.annotation.shape, strict=True):
         start = int(np.clip(middle - length // 2, 0, max(0, extent - length)))
         box.append(slice(start, start + length))
     part = tuple(box)
-    return PreparedCase(
-        name, case.image[(slice(None), *part)].copy(), case.annotation[part].copy(), None, case.spacing_mm
-    )
+    image, annotation = case.image[(slice(None), *part)].copy(), case.annotation[part].copy()
+    return PreparedCase(case.name, image, annotation, None, case.spacing_mm)
 
 
 def _limited(patch_size: Shape) -> Shape:

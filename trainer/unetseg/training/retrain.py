@@ -9,10 +9,9 @@ retrained from retrained ones forget the slices of earlier rounds.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-
-import torch
 
 from ..config import Plan
 from ..data import PreparedCase, class_counts
@@ -20,7 +19,7 @@ from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
 from ..volume import Shape
 from .checkpoint import Earlier
-from .gate import AVERAGED, START, Measure, Verdict, judge
+from .gate import AVERAGED, NEARLY_AS_GOOD, START, Measure, Verdict, confirm, judge
 from .outcome import Outcome
 from .prepare import PreparedCases
 from .progress import Progress
@@ -53,18 +52,17 @@ class Retraining:
             stored: the stretch that the checkpoint to resume from was written in, and what came before it.
         """
         request = self._course.request
-        if request.validation or not request.held_out_slices:
+        if not any((request.held_out_slices or {}).values()):
             return self._single(resume=stored is not None)
         if stored is not None and stored[0] == "final":
             return self._final(stored[1], resume=True)
         state, done = self._course.run(
             "trial", self._batches(self._cases.trained), share=request.settings.trial_share, resume=stored is not None
         )
-        verdict = self._judge(state, done, self._held_out)
-        done = replace(done, verdict=verdict)
+        verdict = self._judge(state, done)
         if verdict.candidate == START or self._course.control.stop_requested:
-            return self._finish(verdict.candidate.weights(self._start, state), verdict, done)
-        return self._final(done, resume=False)
+            return self._finish(verdict, state, done)
+        return self._final(replace(done, verdict=verdict), resume=False)
 
     def _single(self, *, resume: bool) -> Outcome:
         """Nothing is learned from what it is judged on: too few slices to spare one, or whole cases held out."""
@@ -74,12 +72,10 @@ class Retraining:
         )
         if state.best is not None:
             state.average = copied(state.best)
-        verdict = self._judge(state, done, self._held_out)
-        return self._finish(verdict.candidate.weights(self._start, state), verdict, done)
+        return self._finish(self._judge(state, done), state, done)
 
     def _final(self, earlier: Earlier, *, resume: bool) -> Outcome:
         """Go on from the trial's weights with all slices, as far from the start model as the gate found best."""
-        verdict = earlier.verdict or Verdict(AVERAGED)
         state, done = self._course.run(
             "final",
             self._batches(self._cases.complete),
@@ -87,28 +83,25 @@ class Retraining:
             earlier=earlier,
             resume=resume,
         )
-        weights = verdict.candidate.weights(self._start, state)
-        if self._remembered is not None:
-            checked = judge(self._start, state, held_out=None, remembered=self._remembered)
-            if checked.candidate.share < verdict.candidate.share:
-                weights = checked.candidate.weights(self._start, state)
-                verdict = replace(verdict, candidate=checked.candidate, remembered_after=checked.remembered_after)
-        return self._finish(weights, verdict, done)
+        verdict = confirm(self._start, state, earlier.verdict or Verdict(AVERAGED), remembered=self._remembered)
+        return self._finish(verdict, state, done)
 
-    def _judge(self, state: TrainingState, done: Earlier, held_out: Measure | None) -> Verdict:
-        self._course.report(Progress("validating", min(1.0, done.share), done.iterations))
-        verdict = judge(self._start, state, held_out=held_out, remembered=self._remembered)
-        if verdict.after:
-            self._course.log(
-                {"iteration": done.iterations, "seconds": round(done.seconds, 3), "held_out_dice": verdict.after}
-            )
-            self._course.report(
-                Progress("validating", min(1.0, done.share), done.iterations, held_out_dice=verdict.after)
-            )
+    def _judge(self, state: TrainingState, done: Earlier) -> Verdict:
+        """On what is held out; where nothing is, the averaged weights as far as they do not forget."""
+        progress = Progress("validating", min(1.0, done.share), done.iterations)
+        self._course.report(progress)
+        if self._held_out is None:
+            return confirm(self._start, state, Verdict(AVERAGED), remembered=self._remembered)
+        tolerance = 0.0 if self._course.request.validation else NEARLY_AS_GOOD
+        verdict = judge(self._start, state, held_out=self._held_out, remembered=self._remembered, tolerance=tolerance)
+        self._course.log(
+            {"iteration": done.iterations, "seconds": round(done.seconds, 3), "held_out_dice": verdict.after}
+        )
+        self._course.report(replace(progress, held_out_dice=verdict.after))
         return verdict
 
-    def _finish(self, weights: Tensors, verdict: Verdict, done: Earlier) -> Outcome:
-        self._course.network.load_state_dict(weights)
+    def _finish(self, verdict: Verdict, state: TrainingState, done: Earlier) -> Outcome:
+        self._course.network.load_state_dict(verdict.candidate.weights(self._start, state))
         return Outcome(
             iterations=done.iterations,
             seconds=done.seconds,
@@ -155,12 +148,14 @@ class Retraining:
 
 
 def smaller_patch(plan: Plan, size_multiple: Sequence[int]) -> Shape:
-    """The plan's patch, its longest axis halved until it has at most ``MOST_PATCH_VOXELS_ON_CPU``."""
+    """The plan's patch, its longest axis halved, as the pooling allows, down to ``MOST_PATCH_VOXELS_ON_CPU``."""
     size = list(plan.patch_size)
-    multiples = [1, *size_multiple][-3:]
-    while torch.Size(size).numel() > MOST_PATCH_VOXELS_ON_CPU:
-        axis = max(range(3), key=size.__getitem__)
-        step = multiples[axis]
-        size[axis] = -(-size[axis] // (2 * step)) * step
+    steps = (1, *size_multiple)[-3:]
+    while math.prod(size) > MOST_PATCH_VOXELS_ON_CPU:
+        longer = [axis for axis in range(3) if size[axis] > steps[axis]]
+        if not longer:
+            break
+        axis = max(longer, key=size.__getitem__)
+        size[axis] = -(-size[axis] // (2 * steps[axis])) * steps[axis]
     d, h, w = size
     return d, h, w

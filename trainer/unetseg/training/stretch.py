@@ -69,7 +69,7 @@ class Course:
             The state at the end, and what has been done with it.
         """
         earlier = earlier or Earlier()
-        settings = _part_of(self.request.settings, share)
+        settings = _part_of(self.request.settings, earlier.share, share)
         state = TrainingState(self.network, settings=settings)
         if known:
             state.set_best(known)
@@ -85,7 +85,7 @@ class Course:
                 validate=validate,
                 write_checkpoint=lambda current: write_checkpoint(path, current, header),
                 log=lambda record: self._log(record, earlier),
-                report=lambda progress: self._tell(progress, earlier, share),
+                report=lambda progress: self._tell(progress, earlier, share, state.counters.seconds),
                 control=self.control,
             ),
             settings=settings,
@@ -113,18 +113,11 @@ class Course:
         before = {"iteration": earlier.iterations, "seconds": round(earlier.seconds, 3)}
         self._curve.append({key: value + before[key] if key in before else value for key, value in record.items()})  # type: ignore[operator]
 
-    def _tell(self, progress: Progress, earlier: Earlier, share: float) -> None:
-        left = progress.seconds_left
-        if left is not None and self.request.settings.seconds is not None:
-            left += self.request.settings.seconds * (1.0 - earlier.share - share)
-        self._report(
-            replace(
-                progress,
-                fraction=earlier.share + share * progress.fraction,
-                iteration=earlier.iterations + progress.iteration,
-                seconds_left=left,
-            )
-        )
+    def _tell(self, progress: Progress, earlier: Earlier, share: float, seconds: float) -> None:
+        fraction = earlier.share + share * progress.fraction
+        left = (earlier.seconds + seconds) * (1.0 - fraction) / fraction if fraction > 0 else None
+        iteration = earlier.iterations + progress.iteration
+        self._report(replace(progress, fraction=fraction, iteration=iteration, seconds_left=left))
 
     def _header(self, name: Name, earlier: Earlier) -> CheckpointHeader:
         request = self.request
@@ -149,8 +142,9 @@ def training_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if name == "bfloat16" or (name == "auto" and has_bfloat16) else torch.float32
 
 
-def _part_of(settings: TrainingSettings, share: float) -> TrainingSettings:
-    """The settings with this share of the budget, of at least one iteration."""
+def _part_of(settings: TrainingSettings, earlier: float, share: float) -> TrainingSettings:
+    """The settings with this share of the budget, after ``earlier`` of it, and of at least one iteration."""
     if settings.iterations is not None:
-        return replace(settings, iterations=max(1, round(share * settings.iterations)))
+        done, end = (round(part * settings.iterations) for part in (earlier, earlier + share))
+        return replace(settings, iterations=max(1, end - done))
     return replace(settings, seconds=None if settings.seconds is None else share * settings.seconds)

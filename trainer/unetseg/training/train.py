@@ -27,12 +27,15 @@ from .curve import Curve, curve_path
 from .held_out import choose_held_out
 from .outcome import Outcome
 from .prepare import PreparedCases, prepare_cases, trained_cases
-from .progress import Progress, Report
+from .progress import Dice, Progress, Report
 from .replay import Replay, cut_pieces, read_replay, write_replay
 from .request import TrainingRequest, TrainingResult, check_request
 from .retrain import Retraining
 from .stretch import Course
 from .validation import validator
+
+INHERITED = ("data", "licence", "attribution", "citation", "use")
+"""Of a model's provenance; its command, split and figures are its own."""
 
 
 def train(request: TrainingRequest, *, control: Control, report: Report) -> TrainingResult:
@@ -42,7 +45,8 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     stopped, or no further gain); after an abort or a kill the checkpoint beside it can be resumed. Beside a new model
     lie pieces of its training images, which a retraining from it rehearses.
 
-    Raises ``SettingsError``, ``TrainingDataError``, ``DeviceError``, ``TrainingDivergedError``, ``CancelledError``.
+    Raises ``SettingsError``, ``TrainingDataError``, ``DeviceError``, ``TrainingDivergedError``, ``CancelledError``, and
+    ``ModelFileError`` where the pieces beside the start model are damaged or not of such a model.
     """
     check_request(request)
     report(Progress("preparing", 0.0))
@@ -51,13 +55,14 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     choice = choose_device(request.device)
     blueprint = make_blueprint(request, choice.device)
     check_document(_document(request, blueprint, Outcome(0, 0.0), choice.device))
+    network = _initial_network(request, blueprint.network, choice.device)
     cases = prepare_cases(
         request,
         blueprint.plan,
+        network.size_multiple,
         check_cancel=control.check,
         report=lambda fraction: report(Progress("preparing", fraction)),
     )
-    network = _initial_network(request, blueprint.network, choice.device)
     stored = stored_header(checkpoint_path(request.output)) if request.resume else None
     resumed_at = 0 if stored is None else stored.earlier.iterations + stored.counters.iteration
     with interruptible(network, control.check), Curve(curve_path(request.output), resumed_at=resumed_at) as curve:
@@ -65,25 +70,29 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
             course = Course(request, blueprint, network, curve=curve, control=control, report=report)
             outcome = _learn(course, cases)
         else:
-            classes = len(request.labels)
             replay = _pieces(request, blueprint)
-            plan, inverted = with_contrast(network, cases.complete, blueprint.plan, classes=classes)
-            blueprint = replace(blueprint, plan=plan)
+            inverted = (False,) * blueprint.network.in_channels
+            if request.settings.either_contrast:
+                plan, inverted = with_contrast(network, cases.trained, blueprint.plan, classes=len(request.labels))
+                blueprint = replace(blueprint, plan=plan)
             course = Course(request, blueprint, network, curve=curve, control=control, report=report)
-            measure = validator(network, cases.held_out, plan=plan, classes=classes)
-            before = measure(network.state_dict()) if cases.held_out else ()
-            retraining = Retraining(course, cases.inverted(inverted), replay)
-            outcome = retraining.run(None if stored is None else (stored.stretch, stored.earlier))
-            outcome = replace(outcome, before=before, improved=outcome.improved or any(inverted))
-            if any(inverted):
+            before = _seen_as_they_are(course, cases) if any(inverted) else None
+            cases = cases.inverted(inverted)
+            outcome = Retraining(course, cases, replay).run(
+                None if stored is None else (stored.stretch, stored.earlier)
+            )
+            if before is not None:
+                outcome = replace(outcome, before=before, improved=True)
                 course.notes.append("The images show bright what the model knew as dark: it now sees their negative.")
     if outcome.iterations == 0:  # stopped before anything was learnt
         raise CancelledError()
     report(Progress("saving", 1.0, outcome.iterations))
     document = _document(request, blueprint, outcome, choice.device)
     model = Model(document, network.to("cpu").eval())
+    pieces = replay_path(request.output)
+    pieces.unlink(missing_ok=True)  # they belong to a model of this name that is now replaced
     if request.start is None:
-        write_replay(replay_path(request.output), cut_pieces(cases.trained, blueprint.plan, seed=request.settings.seed))
+        write_replay(pieces, cut_pieces(cases.trained, blueprint.plan, seed=request.settings.seed))
     sha256 = save_model(request.output, model)
     if not control.stop_requested:
         checkpoint_path(request.output).unlink(missing_ok=True)
@@ -122,6 +131,14 @@ def _pieces(request: TrainingRequest, blueprint: Blueprint) -> Replay:
     if request.replay is None:
         return Replay()
     return read_replay(request.replay, channels=blueprint.network.in_channels, classes=blueprint.network.classes)
+
+
+def _seen_as_they_are(course: Course, cases: PreparedCases) -> Dice:
+    """Dice of the network on the held-out images whose contrast is not inverted yet."""
+    if not cases.held_out:
+        return ()
+    network, plan = course.network, course.blueprint.plan
+    return validator(network, cases.held_out, plan=plan, classes=len(course.request.labels))(network.state_dict())
 
 
 def _initial_network(request: TrainingRequest, config: NetworkConfig, device: torch.device) -> UNet:
@@ -169,4 +186,10 @@ def _document(request: TrainingRequest, blueprint: Blueprint, outcome: Outcome, 
         versions=versions(),
         finished_utc=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-    return ModelDocument(blueprint.network, request.labels, blueprint.plan, record)
+    return ModelDocument(blueprint.network, request.labels, blueprint.plan, record, _inherited(request.start))
+
+
+def _inherited(start: Model | None) -> dict[str, str]:
+    """What the start model says of its origin and licence, which hold for what is made from it, too."""
+    known = {} if start is None else start.document.provenance
+    return {key: text for key, text in known.items() if key in INHERITED}

@@ -37,21 +37,29 @@ def validator(network: UNet, cases: Sequence[PreparedCase], *, plan: Plan, class
     return validate
 
 
-def labelled_part(case: PreparedCase, patch_size: Shape) -> PreparedCase:
-    """The part of a case around its labelled structures, with half a training patch of context or more.
+def labelled_part(case: PreparedCase, patch_size: Shape, size_multiple: Sequence[int]) -> PreparedCase:
+    """The part of a case around its labelled structures, with about half a training patch of context.
 
-    To measure a network on one slice of a large volume, the rest need not be segmented. Background that is labelled
-    farther than a patch from every structure is left out, too. Without a labelled structure the whole case.
+    To measure a network on one slice of a large volume, the rest need not be segmented: one slice takes one layer of
+    patches. Labelled background that lies farther away is left out, too. Where no structure is labelled, the part
+    around the labelled background; without any label the whole case.
+
+    Args:
+        patch_size: (d, h, w).
+        size_multiple: of the network; the part is pooled as the whole case is.
     """
-    shown = (case.annotation != 0) & (case.annotation != UNLABELLED)
+    labelled = case.annotation != UNLABELLED
+    structures = labelled & (case.annotation != 0)
+    shown = structures if structures.any() else labelled
     if not shown.any():
         return case
     box = []
-    for axis, length in enumerate(patch_size):
+    for axis, (length, step) in enumerate(zip(patch_size, (1, *size_multiple)[-3:], strict=True)):
         found = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
-        # A patch's length is a multiple of all pooling: begun there, the part is pooled as the whole case is.
-        start = (int(found[0]) - length // 2) // length * length
-        box.append(slice(max(0, start), int(found[-1]) + 1 + length))
+        size = int(found[-1] - found[0]) + length
+        start = round((int(found[0]) - length // 2) / step) * step
+        start = max(0, min(start, (shown.shape[axis] - size) // step * step))
+        box.append(slice(start, start + size))
     part = tuple(box)
     return replace(
         case,
