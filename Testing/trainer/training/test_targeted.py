@@ -9,6 +9,7 @@ from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
 from unetseg.errors import ImageError
 from unetseg.losses import DiceCrossEntropy
+from unetseg.training import boxes
 from unetseg.training.state import TrainingState
 from unetseg.training.step import set_training_mode, training_step
 from unetseg.training.targeted import targeted_logits
@@ -30,6 +31,13 @@ NETWORKS = {
         {"base_channels": 1, "depth": 4, "pooling": ((1, 2, 2), (1, 1, 3), (2, 3, 1))},
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def cheap_boxes(monkeypatch):
+    """The patches of these tests are so small that in a training they would hardly be cut."""
+    monkeypatch.setattr(boxes, "VOXELS_PER_BOX", 200)
+    monkeypatch.setattr(boxes, "SMALL_BOX_VOXELS", 800)
 
 
 def network_and_size(name: str, **changes) -> tuple[networks.UNet, tuple[int, ...]]:

@@ -15,7 +15,7 @@ Boxes = NDArray[np.int64]
 
 REACH_VOXELS = 2
 """How far around a box its convolutions compute or read."""
-VOXELS_PER_BOX = 1000
+VOXELS_PER_BOX = 2000
 """What a box costs beside its voxels: the calls of its layers."""
 SMALL_BOX_VOXELS = 4 * VOXELS_PER_BOX
 """A box that costs less is not cut."""
