@@ -77,6 +77,7 @@ def test_results_lie_on_the_images_own_grid_and_agree(model: Path, image: Path, 
         ({"uncertainty": "image.nrrd"}, "image.nrrd"),
         ({"uncertainty": "labels.nrrd"}, "labels.nrrd"),
         ({"uncertainty": "other.nrrd", "probabilities": "other.nrrd"}, "other.nrrd"),
+        ({"confirmed": "other.nrrd", "uncertainty": "other.nrrd"}, "other.nrrd"),
     ],
 )
 def test_a_result_never_replaces_an_image_or_another_result(
@@ -223,6 +224,10 @@ def test_a_training_is_told_as_stages_and_epochs(monkeypatch: pytest.MonkeyPatch
             seconds=1.23456,
             held_out_before=(),
             held_out_after=(0.75, None),
+            held_out_slices=2,
+            replay_before=0.9,
+            replay_after=0.875,
+            improved=False,
             warnings=("w",),
             notes=("n",),
         )
@@ -243,6 +248,10 @@ def test_a_training_is_told_as_stages_and_epochs(monkeypatch: pytest.MonkeyPatch
         "seconds": 1.23,
         "dice_before": (),
         "dice_after": (0.75, None),
+        "held_out_slices": 2,
+        "replay_before": 0.9,
+        "replay_after": 0.875,
+        "improved": False,
         "warnings": ("w",),
         "notes": ("n",),
     }

@@ -137,7 +137,8 @@ def segment(
     ``confirmed`` are kept, and what they correct is carried into the slices around them.
     """
     started = time.monotonic()
-    _check_outputs([path for path in (label_map, uncertainty, probabilities) if path], inputs=(model, *images))
+    outputs, inputs = (label_map, uncertainty, probabilities), (model, *images, confirmed)
+    _check_outputs([path for path in outputs if path], inputs=[path for path in inputs if path])
     report(Progress("", "reading", 0.0))
     loaded = warm.model(model)
     case = warm.input(images, loaded.document.plan, region)

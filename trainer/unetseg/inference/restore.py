@@ -86,14 +86,18 @@ def restore(
 
 def _with_corrections(blocks: Iterable[Slab], confirmed: LabelArray, spacing_mm: Vector) -> Iterator[Slab]:
     """The probabilities once all are known, with the corrections carried into them and 1 where a label is confirmed."""
-    parts = [block.to(torch.float16) for _, block in blocks]
-    whole = torch.cat(parts, 1)
-    parts.clear()
+    whole, device = torch.empty(0), torch.device("cpu")
+    for start, block in blocks:
+        if not len(whole):
+            whole = torch.empty((len(block), *confirmed.shape), dtype=torch.float16)  # an accelerator may lack the room
+        whole[:, start : start + block.shape[1]] = block
+        device = block.device
     carry_corrections(whole, confirmed, spacing_mm)
     labels = torch.from_numpy(confirmed)
-    for start in range(0, whole.shape[1], 1 + BLOCK_FLOATS // whole[:, 0].numel()):
-        rows = slice(start, start + 1 + BLOCK_FLOATS // whole[:, 0].numel())
-        block = whole[:, rows].float().clamp(0, 1)
+    count = 1 + BLOCK_FLOATS // whole[:, 0].numel()
+    for start in range(0, whole.shape[1], count):
+        rows = slice(start, start + count)
+        block = whole[:, rows].to(device, torch.float32).clamp(0, 1)
         block /= block.sum(0)
         given = labels[rows].to(block.device)
         certain = torch.nn.functional.one_hot(given.where(given != UNLABELLED, 0).long(), len(block)).movedim(-1, 0)

@@ -59,7 +59,8 @@ def inverted_case(case: PreparedCase, inverted: Sequence[bool]) -> PreparedCase:
 
 
 def _structures(case: PreparedCase) -> NDArray[np.bool_]:
-    return (case.annotation != 0) & (case.annotation != UNLABELLED)
+    shown: NDArray[np.bool_] = (case.annotation != 0) & (case.annotation != UNLABELLED)
+    return shown
 
 
 def _clearest_slice(case: PreparedCase) -> PreparedCase:

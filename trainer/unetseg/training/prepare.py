@@ -70,7 +70,10 @@ def prepare_cases(
     check_cancel: Callable[[], None],
     report: Callable[[float], None],
 ) -> PreparedCases:
-    """Preprocess every case once, for a network of this size multiple. Raises ``TrainingDataError`` where channels do not fit the plan."""
+    """Preprocess every case once, for a network of this size multiple.
+
+    Raises ``ImageError`` where channels do not fit the plan.
+    """
     trained: list[PreparedCase] = []
     complete: list[PreparedCase] = []
     held_out: list[PreparedCase] = []

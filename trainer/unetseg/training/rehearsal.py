@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Protocol
@@ -65,12 +66,12 @@ class Distillation:
 
 def frozen_teacher(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """Logits of the network as it is now, without gradients, on the device of its weights."""
-    network.eval()
-    device = next(network.parameters()).device
+    teacher = copy.deepcopy(network).eval()
+    device = next(teacher.parameters()).device
 
     @torch.no_grad()
     def logits(image: Tensor) -> Tensor:
-        result: Tensor = network(image.to(device))
+        result: Tensor = teacher(image.to(device))
         return result
 
     return logits

@@ -8,7 +8,6 @@ retrained from retrained ones forget the slices of earlier rounds.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,7 +40,7 @@ class Retraining:
         self._cases = cases
         self._replay = replay
         self._start: Tensors = copied(course.network.state_dict())
-        self._teacher = frozen_teacher(copy.deepcopy(course.network))
+        self._teacher = frozen_teacher(course.network)
         self._held_out = self._measure(cases.held_out)
         self._remembered = self._measure(replay.checked)
 

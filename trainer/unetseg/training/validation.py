@@ -57,9 +57,9 @@ def labelled_part(case: PreparedCase, patch_size: Shape, size_multiple: Sequence
     for axis, (length, step) in enumerate(zip(patch_size, (1, *size_multiple)[-3:], strict=True)):
         found = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
         size = int(found[-1] - found[0]) + length
-        start = round((int(found[0]) - length // 2) / step) * step
-        start = max(0, min(start, (shown.shape[axis] - size) // step * step))
-        box.append(slice(start, start + size))
+        start = (int(found[0]) - length // 2 + step // 2) // step * step
+        stop = min(max(0, start) + size, shown.shape[axis])
+        box.append(slice(max(0, min(start, (stop - size) // step * step)), stop))
     part = tuple(box)
     return replace(
         case,
