@@ -1,0 +1,114 @@
+"""Which weights are handed over, with networks of a single weight: start 2, averaged 6, student 10."""
+
+import pytest
+import torch
+from torch import nn
+
+from unetseg.config import TrainingSettings
+from unetseg.training.gate import AVERAGED, START, STUDENT, Candidate, Verdict, confirm, judge
+from unetseg.training.state import TrainingState
+
+BEGIN = {"weight": torch.tensor([[2.0]]), "steps": torch.tensor(3)}
+HALF = Candidate(0.5)
+
+
+class OneWeight(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[10.0]]))
+        self.register_buffer("steps", torch.tensor(3))
+
+
+@pytest.fixture
+def trained() -> TrainingState:
+    state = TrainingState(OneWeight(), settings=TrainingSettings(iterations=1))
+    state.average = {"weight": torch.tensor([[6.0]]), "steps": torch.tensor(3)}
+    return state
+
+
+def measure(**dice):
+    """Dice by weight: w2 is the start model, w3, w4, w5 lie between, w6 are the averages, w10 the student."""
+    return lambda weights: (dice[f"w{int(weights['weight'])}"], None)
+
+
+EQUAL = {"w2": 0.5, "w3": 0.5, "w4": 0.5, "w5": 0.5, "w6": 0.5, "w10": 0.5}
+RISING = {"w2": 0.5, "w3": 0.6, "w4": 0.7, "w5": 0.8, "w6": 0.85, "w10": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "expected"),
+    [(START, 2.0), (Candidate(0.25), 3.0), (HALF, 4.0), (Candidate(0.75), 5.0), (AVERAGED, 6.0), (STUDENT, 10.0)],
+)
+def test_weights_lie_on_the_line_from_the_start_model_to_the_trained_one(trained, candidate, expected):
+    found = candidate.weights(BEGIN, trained)
+    assert found["weight"].tolist() == [[expected]]
+    assert found["steps"].item() == 3
+    found["weight"].zero_()
+    assert (BEGIN["weight"].item(), trained.average["weight"].item()) == (2.0, 6.0)
+    assert trained.network.weight.item() == 10.0
+
+
+@pytest.mark.parametrize(
+    ("dice", "chosen"),
+    [
+        (RISING, STUDENT),
+        (EQUAL | {"w6": 0.51}, AVERAGED),
+        (EQUAL | {"w4": 0.51}, HALF),
+        (EQUAL | {"w2": 0.51}, START),
+        (EQUAL, START),
+        (EQUAL | {"w5": 0.6, "w10": 0.6}, Candidate(0.75)),
+    ],
+)
+def test_the_best_on_the_held_out_slices_wins_and_of_equals_the_earliest(trained, dice, chosen):
+    verdict = judge(BEGIN, trained, held_out=measure(**dice), remembered=None)
+    after = measure(**dice)(chosen.weights(BEGIN, trained))
+    assert verdict == Verdict(chosen, (dice["w2"], None), after, None, None)
+
+
+def test_what_forgets_more_than_half_a_point_is_not_chosen(trained):
+    remembered = {"w2": 0.9, "w3": 0.91, "w4": 0.8951, "w5": 0.8949, "w6": 0.5, "w10": 0.8}
+    verdict = judge(BEGIN, trained, held_out=measure(**RISING), remembered=measure(**remembered))
+    assert verdict == Verdict(HALF, (0.5, None), (0.7, None), 0.9, 0.8951)
+
+
+def test_where_all_forget_the_start_model_stays(trained):
+    remembered = EQUAL | {"w2": 0.6}
+    verdict = judge(BEGIN, trained, held_out=measure(**RISING), remembered=measure(**remembered))
+    assert verdict == Verdict(START, (0.5, None), (0.5, None), 0.6, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "chosen"),
+    [
+        ({"w4": 0.696, "w5": 0.7}, HALF),
+        ({"w4": 0.694, "w5": 0.7}, Candidate(0.75)),  # half a point apart is told apart
+        ({"w3": 0.7, "w5": 0.7}, Candidate(0.75)),  # equally near to half-way: the farther
+        ({"w6": 0.7, "w10": 0.7}, STUDENT),
+    ],
+)
+def test_of_those_that_cannot_be_told_apart_the_one_nearest_to_half_way_wins(trained, changes, chosen):
+    verdict = judge(BEGIN, trained, held_out=measure(**(EQUAL | changes)), remembered=None, tolerance=0.005)
+    assert verdict.candidate == chosen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "remembered", "confirmed", "left"),
+    [
+        (Candidate(0.75), EQUAL | {"w5": 0.496}, Candidate(0.75), 0.496),
+        (STUDENT, EQUAL | {"w10": 0.6}, STUDENT, 0.6),
+        (AVERAGED, EQUAL | {"w6": 0.4, "w5": 0.49}, HALF, 0.5),
+        (STUDENT, EQUAL | {"w10": 0.4}, Candidate(0.75), 0.5),
+        (HALF, {"w2": 0.5, "w4": 0.4, "w3": 0.4}, START, 0.5),
+    ],
+)
+def test_the_final_weights_go_as_far_as_they_do_not_forget(trained, wanted, remembered, confirmed, left):
+    verdict = confirm(BEGIN, trained, Verdict(wanted, (0.6,), (0.8,)), remembered=measure(**remembered))
+    assert verdict.candidate == confirmed
+    assert (verdict.remembered_before, verdict.remembered_after) == (0.5, left)
+    assert verdict.before == (0.6,)
+    assert verdict.after == ((0.6,) if confirmed == START else (0.8,))
+
+
+def test_without_earlier_cases_the_wanted_weights_are_the_final_ones(trained):
+    wanted = Verdict(STUDENT, (0.6,), (0.8,))
+    assert confirm(BEGIN, trained, wanted, remembered=None) == wanted
