@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,14 +13,8 @@ from methods import METHODS
 from methods.retrain import retrained
 from methods.task import Method, Task
 from retraining_hippocampus import conditions, hippocampus_options, jobs
-from unetseg.config import AugmentationSettings
 from unetseg.data import Case
 from unetseg.volume import LabelArray
-
-AUGMENTATION = AugmentationSettings()
-UNCHANGED_IMAGES = replace(
-    AUGMENTATION, **{one.name: 0.0 for one in fields(AUGMENTATION) if one.name.endswith("_probability")}
-)
 
 VARIANTS: dict[str, Mapping[str, Any]] = {
     OURS: {},
@@ -32,8 +26,7 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
     "without edit weights": {"edit_weight": 1.0},
     "without class weights": {"class_weight_limits": (1.0, 1.0)},
     "without Dice in the loss": {"loss": "cross_entropy"},
-    "without augmentation": {"augmentation": UNCHANGED_IMAGES},
-    "without transforms in the plane": {"augmentation": replace(AUGMENTATION, plane_probability=0.0)},
+    "with augmented corrections": {"augment_corrections": True},
 }
 """What each variant sets otherwise than the product does; see ``TrainingSettings``."""
 

@@ -136,8 +136,9 @@ class TrainingSettings:
 
     Attributes:
         loss: a name of ``losses.LOSSES``, with ``loss_arguments``.
-        learning_rate: peak of AdamW's schedule: linear warm-up over ``warmup_fraction`` of the budget, then
-            cosine to 0. Retraining a compact network in half a minute learns more at 1e-3 than at 3e-4.
+        learning_rate: peak of AdamW's schedule: linear warm-up over ``warmup_fraction`` of the budget, then cosine
+            to 0.
+        fine_tuning_rate: the same for a network that is retrained.
         clip_norm: gradients are scaled to at most this global norm.
         ema_decay: of the averaged weights, which are the ones validated and saved.
         class_weight_limits: class weights ∝ 1/√frequency are clipped to this range.
@@ -145,6 +146,9 @@ class TrainingSettings:
         replay_share: of a retraining's steps, those on pieces of earlier cases where the model brings some.
         distillation_weight: where it brings none, how strongly a retraining keeps to the start model's opinion of
             unlabelled places; 0: not at all.
+        augment_corrections: whether a retraining augments the corrected slices, too, not only the pieces: what it
+            learns is then less about these volumes and more about others. It does so in any case where whole cases
+            judge it.
         either_contrast: whether a retraining looks first if the network makes more of the images' negative.
         trial_share: of a retraining's budget, for the trial without the held-out slices that the gate decides on.
         validations: how many times the held-out data is measured, evenly over the budget.
@@ -158,6 +162,7 @@ class TrainingSettings:
     loss: str = "dice_cross_entropy"
     loss_arguments: Mapping[str, Any] = field(default_factory=dict)
     learning_rate: float = 1e-3
+    fine_tuning_rate: float = 3e-4
     weight_decay: float = 1e-5
     warmup_fraction: float = 0.1
     clip_norm: float = 1.0
@@ -166,6 +171,7 @@ class TrainingSettings:
     edit_weight: float = 3.0
     replay_share: float = 0.3
     distillation_weight: float = 0.1
+    augment_corrections: bool = False
     either_contrast: bool = True
     trial_share: float = 0.4
     validations: int = 10

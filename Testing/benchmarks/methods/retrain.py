@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unetseg.config import AugmentationSettings, TrainingSettings
+from unetseg.config import TrainingSettings
 from unetseg.data import Case
 from unetseg.files import replay_path
 from unetseg.inference import segment
@@ -23,7 +23,7 @@ WITHOUT_LOOP: Mapping[str, Any] = {
     "replay_share": 0.0,
     "distillation_weight": 0.0,
     "either_contrast": False,
-    "augmentation": AugmentationSettings(plane_probability=0.0),
+    "augment_corrections": True,
 }
 """Settings of a training in which every labelled voxel weighs the same and the last weights are the result."""
 

@@ -63,7 +63,7 @@ def test_a_trained_model_finds_what_it_was_taught_and_its_file_says_how(tmp_path
     request = request_for(
         tmp_path,
         cases=[ball_case(0), ball_case(1), ball_case(2)],
-        settings=TrainingSettings(iterations=150, validations=2, learning_rate=1e-2),
+        settings=TrainingSettings(iterations=150, validations=2, learning_rate=1e-2, fine_tuning_rate=1e-2),
         validation=("ball_2",),
     )
     result = train(request, control=Control(), report=told.append)
@@ -93,7 +93,7 @@ def test_a_trained_model_finds_what_it_was_taught_and_its_file_says_how(tmp_path
 
 
 def test_retraining_from_three_slices_beats_the_start_model_and_leaves_it_unchanged(tmp_path):
-    settings = TrainingSettings(iterations=150, validations=0, learning_rate=1e-2)
+    settings = TrainingSettings(iterations=150, validations=0, learning_rate=1e-2, fine_tuning_rate=1e-2)
     first = train(request_for(tmp_path, settings=settings), control=Control(), report=silent)
     before = {name: tensor.clone() for name, tensor in first.model.network.state_dict().items()}
     dark = ball_case(5, brightness=-2.0)  # the first model has only seen bright balls
@@ -275,7 +275,7 @@ def test_a_model_is_not_written_over_the_one_it_starts_from(tmp_path):
 
 
 def test_weights_worse_than_those_of_the_start_model_are_not_saved(tmp_path):
-    settings = TrainingSettings(iterations=100, validations=1, learning_rate=1e-2)
+    settings = TrainingSettings(iterations=100, validations=1, learning_rate=1e-2, fine_tuning_rate=1e-2)
     first = train(request_for(tmp_path, settings=settings), control=Control(), report=silent)
     inverted = ball_case(1)  # what it is taught now contradicts what the held-out case shows
     inverted = dataclasses.replace(
@@ -286,7 +286,7 @@ def test_weights_worse_than_those_of_the_start_model_are_not_saved(tmp_path):
             tmp_path,
             cases=[inverted, ball_case(2)],
             validation=("ball_2",),
-            settings=TrainingSettings(iterations=40, validations=1, learning_rate=1e-2),
+            settings=TrainingSettings(iterations=40, validations=1, learning_rate=1e-2, fine_tuning_rate=1e-2),
             output=tmp_path / "worse.safetensors",
             start=first.model,
             start_sha256=first.sha256,

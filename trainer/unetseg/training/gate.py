@@ -66,8 +66,8 @@ def judge(
 ) -> Verdict:
     """The best candidate on the held-out slices among those that forget little.
 
-    Of those that are worse than it by less than ``tolerance`` (mean Dice), the one nearest to half-way between the
-    start model and the trained one, which does best where nothing is known (WiSE-FT); of two equally near the farther.
+    Of those that are worse than it by less than ``tolerance`` (mean Dice), the one farthest from the start model: the
+    trial has seen fewer slices than the final training will, and so learns less from going far.
     """
     known = None if remembered is None else mean_dice(remembered(start))
     before = held_out(start)
@@ -79,7 +79,7 @@ def judge(
             fit.append(Verdict(candidate, before, held_out(weights), known, left))
     best = max(fit, key=lambda verdict: mean_dice(verdict.after))
     near = [verdict for verdict in fit if mean_dice(verdict.after) > mean_dice(best.after) - tolerance]
-    return min(reversed(near), key=lambda verdict: abs(verdict.candidate.share - 0.5), default=best)
+    return near[-1] if near else best
 
 
 def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered: Measure | None) -> Verdict:

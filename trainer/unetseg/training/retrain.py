@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..config import Plan
+from ..config import AugmentationSettings, Plan
 from ..data import PreparedCase, class_counts
 from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
@@ -30,6 +30,19 @@ from .validation import validator
 
 MOST_PATCH_VOXELS_ON_CPU = 2**17
 """Larger patches see no more of the labelled slices, and fewer of them fit into the time."""
+
+
+UNCHANGED = AugmentationSettings(
+    spatial_probability=0.0,
+    elastic_probability=0.0,
+    gamma_probability=0.0,
+    brightness_contrast_probability=0.0,
+    noise_probability=0.0,
+    blur_probability=0.0,
+    low_resolution_probability=0.0,
+    bias_field_probability=0.0,
+)
+"""What is learned from corrected slices is for the volume that they are of, in which nothing looks otherwise."""
 
 
 class Retraining:
@@ -113,15 +126,18 @@ class Retraining:
 
     def _batches(self, cases: Sequence[PreparedCase]) -> Batches:
         settings = self._course.request.settings
-        corrected = self._source(cases, cases, settings.seed)
+        augmented = settings.augment_corrections or bool(self._course.request.validation)
+        corrected = self._source(cases, cases, settings.augmentation if augmented else UNCHANGED)
         if self._replay.rehearsed and settings.replay_share:
-            pieces = self._source(self._replay.rehearsed, cases, settings.seed)
+            pieces = self._source(self._replay.rehearsed, cases, settings.augmentation)
             return Rehearsal(corrected, pieces, share=settings.replay_share, seed=settings.seed)
         if settings.distillation_weight:
             return Distillation(corrected, self._teacher, weight=settings.distillation_weight, seed=settings.seed)
         return corrected
 
-    def _source(self, cases: Sequence[PreparedCase], weighed: Sequence[PreparedCase], seed: int) -> BatchSource:
+    def _source(
+        self, cases: Sequence[PreparedCase], weighed: Sequence[PreparedCase], augmentation: AugmentationSettings
+    ) -> BatchSource:
         settings, plan = self._course.request.settings, self._course.blueprint.plan
         classes = len(self._course.request.labels)
         weights = class_weights(class_counts(weighed, classes), settings.class_weight_limits).tolist()
@@ -133,10 +149,10 @@ class Retraining:
             batch_size=plan.batch_size,
             classes=classes,
             dimensions=plan.dimensions,
-            augmentation=settings.augmentation,
+            augmentation=augmentation,
             class_weights=weights,
             edit_weight=settings.edit_weight,
-            seed=seed,
+            seed=settings.seed,
         )
 
     def _measure(self, cases: Sequence[PreparedCase]) -> Measure | None:

@@ -49,6 +49,7 @@ def check_settings(settings: TrainingSettings) -> None:
         "iterations must be at least 1": settings.iterations is None or settings.iterations >= 1,
         "seconds must be positive": settings.seconds is None or settings.seconds > 0,
         "learning_rate must be positive": settings.learning_rate > 0,
+        "fine_tuning_rate must be positive": settings.fine_tuning_rate > 0,
         "weight_decay must not be negative": settings.weight_decay >= 0,
         "warmup_fraction must lie in [0, 1)": 0 <= settings.warmup_fraction < 1,
         "clip_norm must be positive": settings.clip_norm > 0,

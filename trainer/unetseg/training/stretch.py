@@ -70,6 +70,8 @@ class Course:
         """
         earlier = earlier or Earlier()
         settings = _part_of(self.request.settings, earlier.share, share)
+        if self.request.start is not None:
+            settings = replace(settings, learning_rate=settings.fine_tuning_rate)
         state = TrainingState(self.network, settings=settings)
         if known:
             state.set_best(known)
