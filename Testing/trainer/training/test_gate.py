@@ -80,13 +80,13 @@ def test_where_all_forget_the_start_model_stays(trained):
 @pytest.mark.parametrize(
     ("changes", "chosen"),
     [
-        ({"w4": 0.696, "w5": 0.7}, HALF),
-        ({"w4": 0.694, "w5": 0.7}, Candidate(0.75)),  # half a point apart is told apart
-        ({"w3": 0.7, "w5": 0.7}, Candidate(0.75)),  # equally near to half-way: the farther
+        ({"w4": 0.7, "w5": 0.696}, Candidate(0.75)),
+        ({"w4": 0.7, "w5": 0.694}, HALF),  # half a point apart is told apart
+        ({"w3": 0.7, "w5": 0.69, "w6": 0.697}, AVERAGED),
         ({"w6": 0.7, "w10": 0.7}, STUDENT),
     ],
 )
-def test_of_those_that_cannot_be_told_apart_the_one_nearest_to_half_way_wins(trained, changes, chosen):
+def test_of_those_that_cannot_be_told_apart_the_farthest_wins(trained, changes, chosen):
     verdict = judge(BEGIN, trained, held_out=measure(**(EQUAL | changes)), remembered=None, tolerance=0.005)
     assert verdict.candidate == chosen
 
