@@ -12,6 +12,7 @@ from small_models import DOCUMENT, save_small_model
 from unetseg import image_io, inference, jobs, losses, metrics, networks, records, training
 from unetseg.errors import CancelledError, SettingsError
 from unetseg.image_io import read_label_map, read_labels, read_volume, write_image
+from unetseg.labelled_slices import LabelledSlice, compose, save_slices
 from unetseg.messages import Box, Epoch, Message, Progress
 from unetseg.training import Control
 from unetseg.volume import Geometry, LabelMap
@@ -113,6 +114,35 @@ def test_a_region_is_segmented_as_if_it_were_the_image(model: Path, image: Path,
         np.testing.assert_array_equal(
             whole.array, np.broadcast_to(np.array(outside)[:, None, None, None], whole.array.shape)
         )
+
+
+@pytest.mark.parametrize("region", [None, ((1, 2, 3), (5, 12, 15))])
+@pytest.mark.parametrize("name", ["confirmed.nrrd", "slices.json"])
+def test_confirmed_labels_of_the_whole_image_are_kept_within_the_region(
+    model: Path, image: Path, tmp_path: Path, region: Box | None, name: str
+) -> None:
+    generator = np.random.default_rng(1)
+    slices = (
+        LabelledSlice(0, 2, generator.integers(0, 3, (15, 17)).astype(np.uint8)),
+        LabelledSlice(2, 16, generator.integers(0, 3, (6, 15)).astype(np.uint8)),
+    )
+    given, _ = compose(slices, OBLIQUE.shape)
+    if name.endswith("json"):
+        save_slices(tmp_path / name, slices, OBLIQUE.shape)
+    else:
+        image_io.write_label_map(tmp_path / name, LabelMap(given, OBLIQUE))
+    out, uncertainty = tmp_path / "out.nrrd", tmp_path / "uncertainty.nrrd"
+    segment(model, [image], label_map=out, uncertainty=uncertainty, confirmed=tmp_path / name, region=region)
+    found = read_label_map(out)
+    assert found.geometry.matches(OBLIQUE)
+    start, stop = region or ((0, 0, 0), OBLIQUE.shape)
+    inside = np.zeros(OBLIQUE.shape, bool)
+    inside[tuple(map(slice, start, stop))] = True
+    known = inside & (given != 255)
+    assert np.count_nonzero(known) == (15 * 17 + 6 * 15 - 15 if region is None else 10 * 12)
+    np.testing.assert_array_equal(found.array[known], given[known])
+    assert not found.array[~inside].any()
+    assert not read_volume(uncertainty).array[0][known].any()
 
 
 @pytest.mark.parametrize("region", [((0, 0, 0), (7, 5, 5)), ((-1, 0, 0), (2, 5, 5)), ((2, 0, 0), (2, 5, 5))])

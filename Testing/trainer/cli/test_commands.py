@@ -89,6 +89,23 @@ def test_segment_writes_its_results(
     assert uncertainty.exists()
 
 
+def test_segment_keeps_confirmed_labels_and_refuses_those_of_another_grid(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    confirmed, out = tmp_path / "confirmed.nrrd", tmp_path / "out.nrrd"
+    given = np.full(GEOMETRY.shape, 255, np.uint8)
+    given[2] = np.random.default_rng(1).integers(0, 3, (12, 14))
+    write_label_map(confirmed, LabelMap(given, GEOMETRY))
+    assert run("segment", model, image, "-o", out, "--confirmed", confirmed, "--device", "cpu") == 0
+    np.testing.assert_array_equal(read_label_map(out).array[2], given[2])
+
+    write_label_map(confirmed, LabelMap(given[:5], Geometry((5, 12, 14), GEOMETRY.spacing_mm, GEOMETRY.origin_mm)))
+    out.unlink()
+    assert run("segment", model, image, "-o", out, "--confirmed", confirmed) == 1
+    assert "grid of its image" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_segment_prints_json_and_nothing_else(
     model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,3 +115,79 @@ def test_wrong_requests_are_refused(volume):
         segment(model(), volume, device="cuda:99")
     with pytest.raises(ImageError):
         segment(model(), Volume(volume.array[:1], volume.geometry))
+
+
+FLIPPED = ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0))
+UPRIGHT = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+
+
+def confirmed_labels(shape, places):
+    """Random labels at each place, (axis, index) of a slice or an index of voxels; 255 elsewhere."""
+    truth = np.random.default_rng(1).integers(0, 3, shape).astype(np.uint8)
+    given = np.full(shape, 255, np.uint8)
+    for axis, index in places:
+        plane = (slice(None),) * axis + (index,)
+        given[plane] = truth[plane]
+    given[1, 2:4, 5:9] = truth[1, 2:4, 5:9]  # a scribble
+    return given
+
+
+@pytest.mark.parametrize("direction", [UPRIGHT, OBLIQUE, FLIPPED])
+@pytest.mark.parametrize(
+    ("spacing_mm", "target_mm"),
+    [((3.0, 0.9, 1.1), (2.5, 1.0, 1.0)), ((1.0, 4.0, 0.7), (1.5, 1.5, 1.5)), ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))],
+)
+def test_confirmed_labels_come_back_exactly_whatever_grids_lie_between(direction, spacing_mm, target_mm):
+    shape = (7, 18, 16)
+    array = np.random.default_rng(0).normal(0, 80, (2, *shape)).astype(np.float32)
+    volume = Volume(array, Geometry(shape, spacing_mm, (-40.0, 12.0, 7.0), direction))
+    given = confirmed_labels(shape, [(0, 3), (1, 17), (2, 0), (2, 9)])
+    before = given.copy()
+    options = {"uncertainty": True, "probabilities": True}
+    result = segment(model(spacing_mm=target_mm), volume, confirmed=given, **options)
+    known = given != 255
+    np.testing.assert_array_equal(given, before)
+    np.testing.assert_array_equal(result.label_map.array[known], given[known])
+    assert result.uncertainty is not None
+    assert result.probabilities is not None
+    assert not result.uncertainty[known].any()
+    assert result.uncertainty[~known].any()
+    np.testing.assert_array_equal(result.probabilities[:, known], np.eye(3)[given[known]].T)
+    np.testing.assert_allclose(result.probabilities.sum(0, dtype=float), 1, atol=2e-3)
+    assert result.probabilities.min() >= 0
+    assert result.device == "cpu"
+    alone = segment(model(spacing_mm=target_mm), volume, confirmed=given)
+    np.testing.assert_array_equal(alone.label_map.array, result.label_map.array)
+
+
+def test_labels_that_are_no_whole_slice_change_nothing_around_them(volume):
+    given = np.full(volume.geometry.shape, 255, np.uint8)
+    given[4, :29] = 2
+    plain = segment(model(), volume).label_map.array
+    np.testing.assert_array_equal(
+        segment(model(), volume, confirmed=given).label_map.array, np.where(given == 255, plain, given)
+    )
+
+
+def test_a_whole_slice_changes_its_neighbours_and_those_far_away_hardly(volume):
+    given = np.full(volume.geometry.shape, 255, np.uint8)
+    given[4] = 2
+    plain = segment(model(), volume, probabilities=True).probabilities
+    carried = segment(model(), volume, probabilities=True, confirmed=given).probabilities
+    change = (carried[2].astype(float) - plain[2]).mean(axis=(1, 2))
+    assert (np.diff(change[:5]) > 0).all()
+    assert (np.diff(change[4:]) < 0).all()
+    assert change.min() > 0
+
+
+@pytest.mark.parametrize("size", [(9, 30, 25), (30, 9, 26), (9, 30)])
+def test_confirmed_labels_of_another_shape_are_refused(volume, size):
+    with pytest.raises(ImageError, match=r"shape \(9, 30, 26\)"):
+        segment(model(), volume, confirmed=np.zeros(size, np.uint8))
+
+
+def test_confirmed_labels_that_the_model_does_not_know_are_refused(volume):
+    given = np.full(volume.geometry.shape, 255, np.uint8)
+    given[0, 0, :3] = (3, 254, 2)
+    with pytest.raises(ImageError, match=r"0 to 2, or 255.*Received: 3, 254\..*Use the model"):
+        segment(model(), volume, confirmed=given)

@@ -64,6 +64,20 @@ def test_segment_reads_anywhere_and_writes_into_the_job_folder(folder: Path) -> 
     assert not (folder / "probabilities.npz").exists()
 
 
+@pytest.mark.parametrize("region", [None, ((1, 2, 3), (5, 12, 13))])
+def test_confirmed_slices_are_read_from_the_job_folder_and_kept(folder: Path, region: Any) -> None:
+    model = str(folder.parent / "models" / "m.safetensors")
+    labels = np.random.default_rng(1).integers(0, 3, (12, 14)).astype(np.uint8)
+    save_slices(folder / "slices.json", (LabelledSlice(0, 3, labels),), GEOMETRY.shape)
+    request = Segment(
+        "1", str(folder), model, ("image.npz",), "labels.npz", confirmed="slices.json", region=region, device="cpu"
+    )
+    assert isinstance(perform(request), Segmented)
+    found, _ = load_array(folder / "labels.npz")
+    box = (slice(2, 12), slice(3, 13)) if region else ()
+    np.testing.assert_array_equal(found[3][box], labels[box])
+
+
 @pytest.mark.parametrize(
     "name",
     [
