@@ -173,7 +173,7 @@ class TrainingSettings:
     distillation_weight: float = 0.1
     augment_corrections: bool = False
     either_contrast: bool = True
-    trial_share: float = 0.4
+    trial_share: float = 0.3
     validations: int = 10
     patience: int = 0
     checkpoint_seconds: float = 60.0

@@ -276,7 +276,8 @@ def test_both_parts_together_use_the_budget(request_, judged, told, iterations, 
 
 
 def test_progress_rises_to_the_end_and_the_time_left_is_that_of_all_parts(request_, judged, told):
-    train(request_, control=Control(), report=told.append)
+    settings = dataclasses.replace(SHORT, trial_share=0.4)
+    train(dataclasses.replace(request_, settings=settings), control=Control(), report=told.append)
     training = [progress for progress in told if progress.stage != "preparing"]
     fractions = [progress.fraction for progress in training]
     assert fractions == sorted(fractions)

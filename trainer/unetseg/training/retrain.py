@@ -146,7 +146,9 @@ class Retraining:
         return BatchSource(
             cases,
             patch_size=smaller_patch(plan, network.size_multiple) if on_cpu else plan.patch_size,
-            batch_size=plan.batch_size,
+            batch_size=plan.batch_size
+            if plan.dimensions == 2
+            else 1,  # a patch of a volume shows all there is to learn
             classes=classes,
             dimensions=plan.dimensions,
             augmentation=augmentation,
