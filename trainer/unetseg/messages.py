@@ -75,14 +75,14 @@ class TrainingCase:
             confirmed slices of ``labelled_slices``, from which also the edited voxels come.
         edited: mask of the voxels that the user changed; None with an annotation of slices.
         held_out_slices: (axis, index) of annotated slices that are not trained on while the new weights are chosen;
-            a retraining learns from them in the end.
+            a retraining learns from them in the end. None for all cases: a retraining chooses them itself.
     """
 
     name: str
     images: tuple[str, ...]
     annotation: str
     edited: str | None = None
-    held_out_slices: tuple[tuple[int, int], ...] = ()
+    held_out_slices: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar, get_args
 
 from .. import image_io, jobs
 from ..config import Label, Modality, TrainingSettings
-from ..data import Case, read_annotation
+from ..data import Case, Slice, read_annotation
 from ..errors import SettingsError, unknown_name
 from ..files import replay_path
 from ..messages import Describe, Evaluate, Release, Reply, Request, Segment, Train, TrainingCase
@@ -79,7 +79,7 @@ class Performer:
             start_sha256="" if start_file is None else file_sha256(start_file),
             replay=None if start_file is None else replay_path(start_file),
             validation=request.validation,
-            held_out_slices={case.name: case.held_out_slices for case in request.cases if case.held_out_slices},
+            held_out_slices=_held_out_slices(request.cases),
             device=request.device,
             memory_gb=request.memory_gb,
             resume=request.resume,
@@ -97,6 +97,12 @@ def result_path(folder: str, name: str) -> Path:
             remedy="Give the name of a file inside the job folder",
         )
     return Path(folder, name)
+
+
+def _held_out_slices(cases: Sequence[TrainingCase]) -> dict[str, Sequence[Slice]] | None:
+    """Per case that names any; None where no case has anything to say about it."""
+    named = {case.name: case.held_out_slices for case in cases if case.held_out_slices is not None}
+    return {name: slices for name, slices in named.items() if slices} if named else None
 
 
 def _case(folder: str, case: TrainingCase) -> Case:
