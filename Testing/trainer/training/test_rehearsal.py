@@ -12,7 +12,7 @@ from unetseg import losses
 from unetseg.config import AugmentationSettings, TrainingSettings
 from unetseg.data import PreparedCase
 from unetseg.data.batches import Batch, BatchSource
-from unetseg.training.rehearsal import DISTILLED_SHARE, Distillation, Rehearsal, frozen_teacher
+from unetseg.training.rehearsal import Distillation, Rehearsal, frozen_teacher
 from unetseg.training.state import TrainingState
 from unetseg.training.step import training_step
 from unetseg.volume import UNLABELLED
@@ -83,7 +83,7 @@ def kinds(batches, count=300):
 def test_in_a_fifth_of_the_steps_the_start_model_is_asked():
     annotation = labelled_slice(8)
     found, distilled = kinds(distillation(annotation))
-    assert len(distilled) / 300 == pytest.approx(DISTILLED_SHARE, abs=0.08)
+    assert len(distilled) / 300 == pytest.approx(0.2, abs=0.08)
     plain = next(number for number in range(300) if number not in distilled)
     expected = source(annotation).batch(plain)
     assert torch.equal(found[plain].weight, expected.weight)

@@ -27,7 +27,9 @@ TINY = {"base_channels": 2, "depth": 2, "pooling": None}
 SHAPE = (12, 14, 16)
 SLICES = [(0, 4), (0, 6), (0, 8)]
 HELD_OUT = {"ball_3": [(0, 6)]}
-SHORT = TrainingSettings(iterations=5, fine_tuning_rate=1e-2, checkpoint_seconds=1e-9)  # a trial of 2, a final of 3
+SHORT = TrainingSettings(
+    iterations=5, fine_tuning_rate=1e-2, trial_share=0.4, replay_share=0.3, checkpoint_seconds=1e-9
+)  # a trial of 2, a final of 3
 
 
 def ball_case(seed: int, *, channels: int = 1) -> Case:
