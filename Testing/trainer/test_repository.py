@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/extension.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/extension.md", "docs/retraining.md"]
 MAX_TRACKED_KB = 300
 SHIPPED_MODELS = REPOSITORY / "UNetSegment" / "Resources" / "Models"
 """Has a limit of its own, see ``test_shipped_models.py``."""
@@ -43,6 +43,12 @@ def test_the_architecture_names_every_part_of_the_package() -> None:
     text = text_of("docs/architecture.md")
     parts = {path.stem for path in (REPOSITORY / "trainer" / "unetseg").iterdir() if not path.name.startswith("__")}
     assert sorted(part for part in parts if not re.search(rf"\b{part}\b", text)) == []
+
+
+def test_the_architecture_names_every_file_of_training() -> None:
+    text = text_of("docs/architecture.md")
+    files = {path.name for path in (REPOSITORY / "trainer" / "unetseg" / "training").glob("*.py")} - {"__init__.py"}
+    assert sorted(name for name in files if f"`{name}`" not in text) == []
 
 
 def test_the_architecture_names_every_file_of_the_slicer_module() -> None:
