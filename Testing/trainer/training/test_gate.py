@@ -60,21 +60,20 @@ def test_weights_lie_on_the_line_from_the_start_model_to_the_trained_one(trained
     ],
 )
 def test_the_best_on_the_held_out_slices_wins_and_of_equals_the_earliest(trained, dice, chosen):
-    verdict = judge(BEGIN, trained, held_out=measure(**dice), remembered=None)
+    verdict = judge(BEGIN, trained, measure(**dice))
     after = measure(**dice)(chosen.weights(BEGIN, trained))
     assert verdict == Verdict(chosen, (dice["w2"], None), after, None, None)
 
 
-def test_what_forgets_more_than_a_point_is_not_chosen(trained):
+def test_what_forgets_more_than_a_point_is_not_handed_over(trained):
     remembered = {"w2": 0.9, "w3": 0.91, "w4": 0.8901, "w5": 0.8899, "w6": 0.5, "w10": 0.8}
-    verdict = judge(BEGIN, trained, held_out=measure(**RISING), remembered=measure(**remembered))
-    assert verdict == Verdict(HALF, (0.5, None), (0.7, None), 0.9, 0.8901)
+    verdict = confirm(BEGIN, trained, Verdict(STUDENT, (0.5,), (0.9,)), remembered=measure(**remembered))
+    assert verdict == Verdict(HALF, (0.5,), (0.9,), 0.9, 0.8901)
 
 
-def test_where_all_forget_the_start_model_stays(trained):
-    remembered = EQUAL | {"w2": 0.6}
-    verdict = judge(BEGIN, trained, held_out=measure(**RISING), remembered=measure(**remembered))
-    assert verdict == Verdict(START, (0.5, None), (0.5, None), 0.6, 0.6)
+def test_where_the_start_model_is_best_it_remembers_what_it_knows(trained):
+    verdict = confirm(BEGIN, trained, Verdict(START, (0.5,), (0.5,)), remembered=measure(**EQUAL))
+    assert verdict == Verdict(START, (0.5,), (0.5,), 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_where_all_forget_the_start_model_stays(trained):
     ],
 )
 def test_of_those_that_cannot_be_told_apart_the_farthest_wins(trained, changes, chosen):
-    verdict = judge(BEGIN, trained, held_out=measure(**(EQUAL | changes)), remembered=None, tolerance=0.005)
+    verdict = judge(BEGIN, trained, measure(**(EQUAL | changes)), tolerance=0.005)
     assert verdict.candidate == chosen
 
 

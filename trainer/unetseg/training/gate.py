@@ -6,7 +6,7 @@ WiSE-FT, arXiv 2109.01903). What rehearsed pieces of earlier cases show to be fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .progress import Dice, mean_dice
@@ -61,10 +61,8 @@ class Verdict:
     remembered_after: float | None = None
 
 
-def judge(
-    start: Tensors, state: TrainingState, *, held_out: Measure, remembered: Measure | None, tolerance: float = 0.0
-) -> Verdict:
-    """The best candidate on the held-out slices among those that forget little.
+def judge(start: Tensors, state: TrainingState, held_out: Measure, *, tolerance: float = 0.0) -> Verdict:
+    """The best candidate on the held-out slices; of equals the nearest to the start model.
 
     Of those that are worse than it by less than ``tolerance`` (mean Dice), the one farthest from the start model: the
     trial has seen fewer slices than the final training will, and so learns less from going far.
@@ -74,29 +72,20 @@ def judge(
     found += [Verdict(each, before, held_out(each.weights(start, state))) for each in (*STEPS, STUDENT)]
     best = max(found, key=lambda verdict: mean_dice(verdict.after))
     near = [verdict for verdict in found if mean_dice(verdict.after) > mean_dice(best.after) - tolerance]
-    ordered = sorted(found, key=lambda verdict: mean_dice(verdict.after), reverse=True)
-    preferred = [*reversed(near), *(verdict for verdict in ordered if verdict not in near)]
-    return _first_that_remembers(preferred, start, state, remembered)
+    return near[-1] if near else best
 
 
 def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered: Measure | None) -> Verdict:
-    """The wanted candidate, now with these weights, or the farthest one below it that forgets little."""
-    below = [replace(wanted, candidate=step) for step in reversed(STEPS) if step.share < wanted.candidate.share]
-    unchanged = replace(wanted, candidate=START, after=wanted.before)
-    return _first_that_remembers([wanted, *below, unchanged], start, state, remembered)
+    """The wanted candidate, now with these weights, or the farthest one below it that forgets little.
 
-
-def _first_that_remembers(
-    preferred: Sequence[Verdict], start: Tensors, state: TrainingState, remembered: Measure | None
-) -> Verdict:
-    """Looked at in order, because to segment the pieces takes longest; the start model remembers itself."""
+    Only what is handed over is looked at: what a trial has forgotten, the final training can rehearse.
+    """
     if remembered is None:
-        return preferred[0]
+        return wanted
     known = mean_dice(remembered(start))
-
-    def checked(verdict: Verdict) -> tuple[Verdict, float]:
-        same = verdict.candidate == START
-        left = known if same else mean_dice(remembered(verdict.candidate.weights(start, state)))
-        return replace(verdict, remembered_before=known, remembered_after=left), left
-
-    return next(verdict for verdict, left in map(checked, preferred) if left >= known - MOST_FORGOTTEN)
+    below = (step for step in reversed(STEPS) if step.share < wanted.candidate.share)
+    for candidate in () if wanted.candidate == START else (wanted.candidate, *below):
+        left = mean_dice(remembered(candidate.weights(start, state)))
+        if left >= known - MOST_FORGOTTEN:
+            return replace(wanted, candidate=candidate, remembered_before=known, remembered_after=left)
+    return Verdict(START, wanted.before, wanted.before, known, known)

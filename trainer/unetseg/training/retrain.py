@@ -95,24 +95,25 @@ class Retraining:
             earlier=earlier,
             resume=resume,
         )
-        verdict = confirm(self._start, state, earlier.verdict or Verdict(AVERAGED), remembered=self._remembered)
-        return self._finish(verdict, state, done)
+        return self._finish(earlier.verdict or Verdict(AVERAGED), state, done)
 
     def _judge(self, state: TrainingState, done: Earlier) -> Verdict:
-        """On what is held out; where nothing is, the averaged weights as far as they do not forget."""
+        """On what is held out; where nothing is, the averaged weights."""
         progress = Progress("validating", min(1.0, done.share), done.iterations)
         self._course.report(progress)
         if self._held_out is None:
-            return confirm(self._start, state, Verdict(AVERAGED), remembered=self._remembered)
+            return Verdict(AVERAGED)
         tolerance = 0.0 if self._course.request.validation else NEARLY_AS_GOOD
-        verdict = judge(self._start, state, held_out=self._held_out, remembered=self._remembered, tolerance=tolerance)
+        verdict = judge(self._start, state, self._held_out, tolerance=tolerance)
         self._course.log(
             {"iteration": done.iterations, "seconds": round(done.seconds, 3), "held_out_dice": verdict.after}
         )
         self._course.report(replace(progress, held_out_dice=verdict.after))
         return verdict
 
-    def _finish(self, verdict: Verdict, state: TrainingState, done: Earlier) -> Outcome:
+    def _finish(self, wanted: Verdict, state: TrainingState, done: Earlier) -> Outcome:
+        """Hand the wanted weights over, as far as they do not forget earlier cases."""
+        verdict = confirm(self._start, state, wanted, remembered=self._remembered)
         self._course.network.load_state_dict(verdict.candidate.weights(self._start, state))
         return Outcome(
             iterations=done.iterations,
