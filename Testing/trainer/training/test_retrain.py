@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,19 @@ def test_the_trial_does_not_see_the_held_out_slice_and_the_final_training_does(r
     changed.annotation.array[4, 2:5, 2:5] = 1  # a slice that is trained on in both
     run(request_, cases=[changed])
     assert not same(stretches["trial"], trial)
+
+
+def test_whether_the_contrast_is_inverted_is_not_decided_on_the_held_out_slice(request_, judged, monkeypatch):
+    seen = []
+
+    def with_contrast(network, cases, plan, *, classes):
+        seen.extend(cases)
+        return plan, (False,)
+
+    monkeypatch.setattr(importlib.import_module("unetseg.training.train"), "with_contrast", with_contrast)
+    run(request_)
+    (case,) = seen
+    assert [index for index in range(SHAPE[0]) if (case.annotation[index] != UNLABELLED).any()] == [4, 8]
 
 
 def test_a_held_out_slice_may_be_crossed_by_another(request_, judged, stretches):
