@@ -238,7 +238,8 @@ class Trained:
         dice_after: of the new model on the same data, before any training saw it; empty without held-out data.
         held_out_slices: how many slices were held out while these figures were made.
         replay_before, replay_after: mean Dice of both on pieces of earlier cases; None where there are none.
-        improved: False where nothing that was learned beat the start model, whose weights the new file then has.
+        improved: False where the start model did clearly better than anything that was learned, or this would forget
+            earlier cases: the new file then has its weights.
         warnings: about the annotations, one sentence each.
         notes: what was decided on the way, one sentence each.
     """

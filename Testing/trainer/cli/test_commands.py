@@ -262,7 +262,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def train(request: object, **options: object) -> Trained:
         requests.append(request)
-        return Trained("", "ab", 80, 90.0, (0.5, None), (0.75, 1.0), ("a warning",), ("a note",))
+        return Trained("", "ab", 80, 90.0, (0.5, None), (0.75, 1.0), warnings=("a warning",), notes=("a note",))
 
     monkeypatch.setattr(jobs, "train", train)
     return requests
@@ -363,3 +363,18 @@ def test_a_cancelled_training_that_left_a_checkpoint_says_how_to_go_on(
         (tmp_path / "liver.checkpoint.safetensors").touch()
     assert run("train", tmp_path, "-o", tmp_path / "liver.safetensors") == 130
     assert capsys.readouterr().err == f"unetseg: Cancelled.{told}\n"
+
+
+def test_train_says_on_how_many_slices_it_was_judged_and_what_it_forgot(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(request: Any, **_: Any) -> Trained:
+        return Trained("", "ab", 80, 90.0, (0.5,), (0.5,), 2, replay_before=0.9, replay_after=0.895, improved=False)
+
+    monkeypatch.setattr(jobs, "train", train)
+    assert run("train", cases, "-o", tmp_path / "new.safetensors") == 0
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "Dice on 2 held-out slices, per class: 0.500 -> 0.500",
+        "Mean Dice on pieces of earlier cases: 0.900 -> 0.895",
+        "Nothing that it learned was better: the new model has the weights of the one it started from.",
+    ]

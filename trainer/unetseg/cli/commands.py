@@ -232,7 +232,12 @@ def _train(arguments: argparse.Namespace) -> None:
         print(line)
     if result.dice_after:
         before = f"{dice_text(result.dice_before)} -> " if result.dice_before else ""
-        print(f"Dice on held-out cases, per class: {before}{dice_text(result.dice_after)}")
+        where = f"{result.held_out_slices} held-out slices" if result.held_out_slices else "held-out cases"
+        print(f"Dice on {where}, per class: {before}{dice_text(result.dice_after)}")
+    if result.replay_before is not None and result.replay_after is not None:
+        print(f"Mean Dice on pieces of earlier cases: {result.replay_before:.3f} -> {result.replay_after:.3f}")
+    if not result.improved:
+        print("Nothing that it learned was better: the new model has the weights of the one it started from.")
     print(f"Wrote {arguments.output} after {result.iterations} iterations, {result.seconds:.0f} s.")
 
 

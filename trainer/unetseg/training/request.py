@@ -64,7 +64,8 @@ class TrainingResult:
         held_out_after: Dice of the chosen weights on the same data, before any training saw it; empty without.
         held_out_slices: how many slices were held out while these figures were made.
         replay_before, replay_after: mean Dice of both on pieces of earlier cases; None without.
-        improved: False where nothing that was learned beat ``start``, whose weights the model then has.
+        improved: False where ``start`` did clearly better than anything that was learned, or this would forget earlier
+            cases: the model then has its weights.
         warnings: about the data, in the user's words.
         notes: what was decided (device, precision, plan), in one sentence each.
     """
