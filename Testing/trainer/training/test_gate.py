@@ -67,8 +67,21 @@ def test_the_best_on_the_held_out_slices_wins_and_of_equals_the_earliest(trained
 
 def test_what_forgets_more_than_a_point_is_not_handed_over(trained):
     remembered = {"w2": 0.9, "w3": 0.91, "w4": 0.8901, "w5": 0.8899, "w6": 0.5, "w10": 0.8}
-    verdict = confirm(BEGIN, trained, Verdict(STUDENT, (0.5,), (0.9,)), remembered=measure(**remembered))
-    assert verdict == Verdict(HALF, (0.5,), (0.9,), 0.9, 0.8901)
+    verdict = confirm(BEGIN, trained, Verdict(STUDENT, (0.5,), (0.5,)), remembered=measure(**remembered))
+    assert verdict == Verdict(HALF, (0.5,), (0.5,), 0.9, 0.8901)
+
+
+@pytest.mark.parametrize(("after", "chosen"), [(0.8, AVERAGED), (0.54, Candidate(0.75)), (0.3, HALF)])
+def test_the_more_is_gained_the_more_may_be_forgotten(trained, after, chosen):
+    remembered = {"w2": 0.9, "w3": 0.9, "w4": 0.891, "w5": 0.881, "w6": 0.82}
+    verdict = confirm(BEGIN, trained, Verdict(AVERAGED, (0.5,), (after,)), remembered=measure(**remembered))
+    assert verdict.candidate == chosen
+
+
+def test_without_held_out_slices_what_is_forgotten_is_told_and_stops_nothing(trained):
+    remembered = EQUAL | {"w6": 0.1}
+    verdict = confirm(BEGIN, trained, Verdict(AVERAGED), remembered=measure(**remembered))
+    assert verdict == Verdict(AVERAGED, (), (), 0.5, 0.1)
 
 
 def test_where_the_start_model_is_best_it_remembers_what_it_knows(trained):
@@ -101,11 +114,11 @@ def test_of_those_that_cannot_be_told_apart_the_farthest_wins(trained, changes, 
     ],
 )
 def test_the_final_weights_go_as_far_as_they_do_not_forget(trained, wanted, remembered, confirmed, left):
-    verdict = confirm(BEGIN, trained, Verdict(wanted, (0.6,), (0.8,)), remembered=measure(**remembered))
+    verdict = confirm(BEGIN, trained, Verdict(wanted, (0.6,), (0.61,)), remembered=measure(**remembered))
     assert verdict.candidate == confirmed
     assert (verdict.remembered_before, verdict.remembered_after) == (0.5, left)
     assert verdict.before == (0.6,)
-    assert verdict.after == ((0.6,) if confirmed == START else (0.8,))
+    assert verdict.after == ((0.6,) if confirmed == START else (0.61,))
 
 
 def test_without_earlier_cases_the_wanted_weights_are_the_final_ones(trained):

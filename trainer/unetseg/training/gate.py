@@ -6,6 +6,7 @@ WiSE-FT, arXiv 2109.01903). What rehearsed pieces of earlier cases show to be fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,9 @@ from .state import Tensors, TrainingState
 
 MOST_FORGOTTEN = 0.01
 """Mean Dice that a new model may lose on a few pieces of earlier cases; on many cases it then loses less."""
+FORGOTTEN_FOR_GAIN = 0.25
+"""It may lose this share of what it gains on the held-out slices besides: who adapts a network that fails on the images
+of another scanner wants that, and the start model remains for the others."""
 NEARLY_AS_GOOD = 0.02
 """Mean Dice on a slice or two by which candidates cannot be told apart. The trial has learned from fewer slices than
 the final training will: what it seems to lose by a little is gained in the end."""
@@ -78,14 +82,17 @@ def judge(start: Tensors, state: TrainingState, held_out: Measure, *, tolerance:
 def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered: Measure | None) -> Verdict:
     """The wanted candidate, now with these weights, or the farthest one below it that forgets little.
 
-    Only what is handed over is looked at: what a trial has forgotten, the final training can rehearse.
+    Only what is handed over is looked at: what a trial has forgotten, the final training can rehearse. Without held-out
+    slices there is no gain to weigh the loss against; it is then measured, and the user's to judge.
     """
     if remembered is None:
         return wanted
     known = mean_dice(remembered(start))
+    gain = mean_dice(wanted.after) - mean_dice(wanted.before) if wanted.after else math.inf
+    allowed = MOST_FORGOTTEN + FORGOTTEN_FOR_GAIN * max(0.0, gain)
     below = (step for step in reversed(STEPS) if step.share < wanted.candidate.share)
     for candidate in () if wanted.candidate == START else (wanted.candidate, *below):
         left = mean_dice(remembered(candidate.weights(start, state)))
-        if left >= known - MOST_FORGOTTEN:
+        if left >= known - allowed:
             return replace(wanted, candidate=candidate, remembered_before=known, remembered_after=left)
     return Verdict(START, wanted.before, wanted.before, known, known)
