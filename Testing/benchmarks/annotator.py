@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.data.annotations import labelled_structures
 from unetseg.errors import ImageError, SettingsError
 from unetseg.metrics import dice_per_class
 from unetseg.volume import UNLABELLED, LabelArray, LabelMap
@@ -105,8 +106,7 @@ def shown_voxels(shape: Sequence[int], slices: Sequence[Slice]) -> NDArray[np.bo
 
 def foreground_extent(array: LabelArray, axis: int) -> tuple[int, int]:
     """First and last index along ``axis`` of a slice with foreground. Raises ``SettingsError`` where there is none."""
-    foreground = (array != 0) & (array != UNLABELLED)
-    indices = np.flatnonzero(foreground.any(axis=tuple({0, 1, 2} - {axis})))
+    indices = np.flatnonzero(labelled_structures(array).any(axis=tuple({0, 1, 2} - {axis})))
     if not indices.size:
         raise SettingsError("The annotator needs a structure to look at", received="background only")
     return int(indices[0]), int(indices[-1])

@@ -130,6 +130,19 @@ class AugmentationSettings:
     bias_field_probability: float = 0.2
 
 
+NO_AUGMENTATION = AugmentationSettings(
+    spatial_probability=0.0,
+    elastic_probability=0.0,
+    gamma_probability=0.0,
+    brightness_contrast_probability=0.0,
+    noise_probability=0.0,
+    blur_probability=0.0,
+    low_resolution_probability=0.0,
+    bias_field_probability=0.0,
+)
+"""Samples stay as they are."""
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """One training run. Exactly one of ``seconds`` and ``iterations`` is the budget.

@@ -8,25 +8,17 @@ import torch
 
 from unetseg.augmentation import augment_intensity
 from unetseg.augmentation.intensity import _bias_field, _blur, _brightness_contrast, _gamma, _low_resolution, _noise
-from unetseg.config import AugmentationSettings
+from unetseg.config import NO_AUGMENTATION, AugmentationSettings
 
-NONE = AugmentationSettings(
-    gamma_probability=0.0,
-    brightness_contrast_probability=0.0,
-    noise_probability=0.0,
-    blur_probability=0.0,
-    low_resolution_probability=0.0,
-    bias_field_probability=0.0,
+SWITCHES = (
+    "gamma_probability",
+    "brightness_contrast_probability",
+    "noise_probability",
+    "blur_probability",
+    "low_resolution_probability",
+    "bias_field_probability",
 )
-ALL = AugmentationSettings(
-    gamma_probability=1.0,
-    brightness_contrast_probability=1.0,
-    noise_probability=1.0,
-    blur_probability=1.0,
-    low_resolution_probability=1.0,
-    bias_field_probability=1.0,
-)
-SWITCHES = [name for name in vars(NONE) if name.endswith("_probability") and getattr(NONE, name) == 0.0]
+ALL = AugmentationSettings(**dict.fromkeys(SWITCHES, 1.0))
 ISOTROPIC = (1.0, 1.0, 1.0)
 
 
@@ -40,14 +32,14 @@ def image() -> torch.Tensor:
 
 
 def test_probability_zero_changes_nothing(image: torch.Tensor) -> None:
-    assert torch.equal(augment_intensity(image, generator(), NONE, spacing_mm=ISOTROPIC), image)
+    assert torch.equal(augment_intensity(image, generator(), NO_AUGMENTATION, spacing_mm=ISOTROPIC), image)
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_each_change_has_its_own_probability_and_draws_per_channel(image: torch.Tensor, switch: str) -> None:
     twice = image[:1].expand(2, -1, -1, -1)
     before = twice.clone()
-    settings = replace(NONE, **{switch: 1.0})
+    settings = replace(NO_AUGMENTATION, **{switch: 1.0})
     changed = augment_intensity(twice, generator(), settings, spacing_mm=ISOTROPIC)
     assert torch.equal(twice, before)
     assert not torch.equal(changed[0], before[0])
@@ -73,16 +65,16 @@ def test_gamma_by_hand() -> None:
 
 def test_each_channel_is_scaled_by_its_own_range() -> None:
     channels = torch.tensor([[-1.0, 0.0, 1.0], [0.0, 5.0, 10.0]]).reshape(2, 1, 1, 3)
-    settings = replace(NONE, gamma_probability=1.0, gamma=(2.0, 2.0))
+    settings = replace(NO_AUGMENTATION, gamma_probability=1.0, gamma=(2.0, 2.0))
     changed = augment_intensity(channels, generator(), settings, spacing_mm=ISOTROPIC)
     assert changed.flatten(1).tolist() == [[-1.0, -0.5, 1.0], [0.0, 2.5, 10.0]]
 
 
 def test_contrast_keeps_the_mean_and_brightness_shifts_it() -> None:
     channel = torch.tensor([[[1.0, 3.0]]])
-    contrast = replace(NONE, contrast=(1.2, 1.2), brightness_std=0.0)
+    contrast = replace(NO_AUGMENTATION, contrast=(1.2, 1.2), brightness_std=0.0)
     np.testing.assert_allclose(_brightness_contrast(channel, generator(), contrast).flatten(), [0.8, 3.2], rtol=1e-6)
-    bright = replace(NONE, contrast=(1.0, 1.0), brightness_std=0.1)
+    bright = replace(NO_AUGMENTATION, contrast=(1.0, 1.0), brightness_std=0.1)
     shifts = [float((_brightness_contrast(channel, generator(seed), bright) - channel).mean()) for seed in range(200)]
     assert 0.085 < np.std(shifts) < 0.115
 
@@ -107,7 +99,7 @@ def test_blur_of_a_point_is_the_gaussian() -> None:
 def test_blur_is_isotropic_in_millimetres() -> None:
     point = torch.zeros(1, 9, 9, 9)
     point[0, 4, 4, 4] = 1.0
-    settings = replace(NONE, blur_probability=1.0, blur_sigma_voxels=(1.0, 1.0))
+    settings = replace(NO_AUGMENTATION, blur_probability=1.0, blur_sigma_voxels=(1.0, 1.0))
     blurred = augment_intensity(point, generator(), settings, spacing_mm=(2.0, 1.0, 1.0))[0]
     np.testing.assert_allclose(blurred[5, 4, 4], blurred[4, 6, 4], rtol=1e-5)
 
@@ -122,7 +114,7 @@ def test_low_resolution_keeps_a_ramp_and_loses_a_checkerboard() -> None:
 
 def test_low_resolution_leaves_an_axis_that_is_coarse_already() -> None:
     along_thick = torch.tensor([1.0, -1.0]).repeat(4)[:, None, None].expand(8, 6, 6)[None]
-    settings = replace(NONE, low_resolution_probability=1.0, low_resolution_zoom=(0.5, 0.5))
+    settings = replace(NO_AUGMENTATION, low_resolution_probability=1.0, low_resolution_zoom=(0.5, 0.5))
     assert torch.equal(augment_intensity(along_thick, generator(), settings, spacing_mm=(4.0, 1.0, 1.0)), along_thick)
 
 

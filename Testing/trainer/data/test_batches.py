@@ -10,17 +10,14 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from unetseg.config import AugmentationSettings
+from unetseg.config import NO_AUGMENTATION, AugmentationSettings
 from unetseg.data import PreparedCase, keep_slices
 from unetseg.data.batches import BatchSource
 from unetseg.errors import TrainingDataError
 from unetseg.volume import Geometry, LabelMap
 
 FULL = AugmentationSettings(spatial_probability=1.0, elastic_probability=1.0)
-STILL = AugmentationSettings(
-    **{name: 0.0 for name in vars(FULL) if name.endswith("_probability") and name != "plane_probability"}
-)
-MOVING = replace(STILL, spatial_probability=1.0, elastic_probability=1.0)
+MOVING = replace(NO_AUGMENTATION, spatial_probability=1.0, elastic_probability=1.0)
 
 
 def source(cases: list[PreparedCase], **changes: Any) -> BatchSource:
@@ -29,7 +26,7 @@ def source(cases: list[PreparedCase], **changes: Any) -> BatchSource:
         "batch_size": 2,
         "classes": 3,
         "dimensions": 3,
-        "augmentation": STILL,
+        "augmentation": NO_AUGMENTATION,
         "class_weights": (0.5, 2.0, 4.0),
         "edit_weight": 3.0,
         "seed": 0,
@@ -152,7 +149,7 @@ def test_augmentation_keeps_the_number_of_real_labelled_voxels(
         ]
         return np.mean(counts, axis=0)
 
-    before = labelled(STILL)
+    before = labelled(NO_AUGMENTATION)
     after = labelled(replace(MOVING, plane_probability=plane_probability))
     # Scaling is fair on average; a little leaves the patch or comes from outside of the image.
     assert (after > 0.9 * before).all()

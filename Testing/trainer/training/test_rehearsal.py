@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unetseg import losses
-from unetseg.config import AugmentationSettings, TrainingSettings
+from unetseg.config import NO_AUGMENTATION, TrainingSettings
 from unetseg.data import PreparedCase
 from unetseg.data.batches import Batch, BatchSource
 from unetseg.training.rehearsal import Distillation, Rehearsal, frozen_teacher
@@ -18,9 +18,6 @@ from unetseg.training.step import training_step
 from unetseg.volume import UNLABELLED
 
 SHAPE = (16, 6, 4)
-UNCHANGED = AugmentationSettings(
-    **{field.name: 0.0 for field in dataclasses.fields(AugmentationSettings) if field.name.endswith("_probability")}
-)
 
 
 def source(annotation, *, seed=0) -> BatchSource:
@@ -32,7 +29,7 @@ def source(annotation, *, seed=0) -> BatchSource:
         batch_size=2,
         classes=2,
         dimensions=3,
-        augmentation=UNCHANGED,
+        augmentation=NO_AUGMENTATION,
         class_weights=(1.0, 1.0),
         edit_weight=3.0,
         seed=seed,

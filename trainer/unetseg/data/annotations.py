@@ -90,6 +90,12 @@ def plane_axis(annotation: LabelArray) -> int | None:
     return int(np.argmin(occupied))
 
 
+def labelled_structures(annotation: LabelArray) -> NDArray[np.bool_]:
+    """Where a structure is labelled: neither background nor unlabelled."""
+    shown: NDArray[np.bool_] = (annotation != 0) & (annotation != UNLABELLED)
+    return shown
+
+
 def class_counts(cases: Iterable[PreparedCase], classes: int) -> NDArray[np.int64]:
     """Labelled voxels of each class over all cases, int64 (classes,)."""
     return sum((_value_counts(case.annotation)[:classes] for case in cases), np.zeros(classes, dtype=np.int64))

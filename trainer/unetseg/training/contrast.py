@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..config import Plan
 from ..data import PreparedCase
-from ..data.annotations import labelled_planes
+from ..data.annotations import labelled_planes, labelled_structures
 from ..data.batches import PLANE_SHARE
 from ..networks import UNet
 from ..volume import UNLABELLED
@@ -34,7 +33,7 @@ def with_contrast(
     Returns:
         The plan, and per channel whether its normalised values change their sign.
     """
-    useful = [case for case in cases if _structures(case).any()][:MOST_CASES]
+    useful = [case for case in cases if labelled_structures(case.annotation).any()][:MOST_CASES]
     shown = [labelled_part(_clearest_slice(case), plan.patch_size, network.size_multiple) for case in useful]
     inverted = (False,) * len(plan.normalisation)
     best = _score(network, shown, inverted, plan, classes)
@@ -58,14 +57,9 @@ def inverted_case(case: PreparedCase, inverted: Sequence[bool]) -> PreparedCase:
     return replace(case, image=case.image * signs[:, None, None, None])
 
 
-def _structures(case: PreparedCase) -> NDArray[np.bool_]:
-    shown: NDArray[np.bool_] = (case.annotation != 0) & (case.annotation != UNLABELLED)
-    return shown
-
-
 def _clearest_slice(case: PreparedCase) -> PreparedCase:
     """The case with nothing labelled but the slice that shows the most of the structures."""
-    shown = _structures(case)
+    shown = labelled_structures(case.annotation)
     planes = labelled_planes(case.annotation, least_share=PLANE_SHARE)
     if not planes:
         return case

@@ -20,6 +20,7 @@ from torch import Tensor
 from .. import records
 from ..config import Plan
 from ..data import PreparedCase
+from ..data.annotations import labelled_structures
 from ..errors import ModelFileError
 from ..model_file import read_tensors, write_tensors
 from ..volume import UNLABELLED, Shape, Vector
@@ -57,7 +58,7 @@ def cut_pieces(cases: Sequence[PreparedCase], plan: Plan, *, seed: int) -> tuple
     size = _limited(plan.patch_size)
     room = {}
     for number, case in enumerate(cases):
-        if ((case.annotation != 0) & (case.annotation != UNLABELLED)).any():
+        if labelled_structures(case.annotation).any():
             room[number] = math.ceil(case.annotation.size / math.prod(size))  # more would show the same again
     # The first turn of every case before the second of any: few cases give several pieces, many one each.
     turns = [(turn, number) for number, most in room.items() for turn in range(min(most, MAX_PIECES))]

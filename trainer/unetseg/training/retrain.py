@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..config import AugmentationSettings, Plan
+from ..config import NO_AUGMENTATION, AugmentationSettings, Plan
 from ..data import PreparedCase, class_counts
 from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
@@ -30,19 +30,6 @@ from .validation import validator
 
 MOST_PATCH_VOXELS_ON_CPU = 2**17
 """Larger patches see no more of the labelled slices, and fewer of them fit into the time."""
-
-
-UNCHANGED = AugmentationSettings(
-    spatial_probability=0.0,
-    elastic_probability=0.0,
-    gamma_probability=0.0,
-    brightness_contrast_probability=0.0,
-    noise_probability=0.0,
-    blur_probability=0.0,
-    low_resolution_probability=0.0,
-    bias_field_probability=0.0,
-)
-"""What is learned from corrected slices is for the volume that they are of, in which nothing looks otherwise."""
 
 
 class Retraining:
@@ -127,8 +114,9 @@ class Retraining:
 
     def _batches(self, cases: Sequence[PreparedCase]) -> Batches:
         settings = self._course.request.settings
+        # Corrected slices are to serve the volumes that they are of, in which nothing looks otherwise.
         augmented = settings.augment_corrections or bool(self._course.request.validation)
-        corrected = self._source(cases, cases, settings.augmentation if augmented else UNCHANGED)
+        corrected = self._source(cases, cases, settings.augmentation if augmented else NO_AUGMENTATION)
         if self._replay.rehearsed and settings.replay_share:
             pieces = self._source(self._replay.rehearsed, cases, settings.augmentation)
             return Rehearsal(corrected, pieces, share=settings.replay_share, seed=settings.seed)

@@ -10,6 +10,7 @@ import torch
 
 from ..config import Plan
 from ..data import PreparedCase
+from ..data.annotations import labelled_structures
 from ..inference import predict_labels
 from ..metrics import dice_per_class
 from ..networks import UNet
@@ -48,9 +49,8 @@ def labelled_part(case: PreparedCase, patch_size: Shape, size_multiple: Sequence
         patch_size: (d, h, w).
         size_multiple: of the network; the part is pooled as the whole case is.
     """
-    labelled = case.annotation != UNLABELLED
-    structures = labelled & (case.annotation != 0)
-    shown = structures if structures.any() else labelled
+    structures = labelled_structures(case.annotation)
+    shown = structures if structures.any() else case.annotation != UNLABELLED
     if not shown.any():
         return case
     box = []
