@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.data import Slice, keep_slices
 from unetseg.data.annotations import labelled_structures
 from unetseg.errors import ImageError, SettingsError
 from unetseg.metrics import dice_per_class
 from unetseg.volume import UNLABELLED, LabelArray, LabelMap
-
-Slice = tuple[int, int]
-"""(axis, index): axis 0, 1, 2 = D, H, W."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +77,7 @@ def correct(truth: LabelMap, prediction: LabelMap, slices: Sequence[Slice]) -> C
             received=f"{truth.geometry} and {prediction.geometry}",
         )
     shown = shown_voxels(truth.array.shape, slices)
-    return Correction(tuple(slices), annotate(truth, slices), shown & (truth.array != prediction.array))
-
-
-def annotate(truth: LabelMap, slices: Sequence[Slice]) -> LabelMap:
-    """The truth on the given slices, unlabelled elsewhere."""
-    shown = shown_voxels(truth.array.shape, slices)
-    return LabelMap(np.where(shown, truth.array, UNLABELLED).astype(np.uint8), truth.geometry)
+    return Correction(tuple(slices), keep_slices(truth, slices), shown & (truth.array != prediction.array))
 
 
 def untouched_dice(

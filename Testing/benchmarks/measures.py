@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotator import Slice, shown_voxels, untouched_dice
+from annotator import shown_voxels, untouched_dice
+from unetseg.data import Slice
 from unetseg.metrics import dice_per_class
 from unetseg.metrics.surface import hd95_mm, surface_dice, surface_distances
 from unetseg.volume import LabelArray, LabelMap

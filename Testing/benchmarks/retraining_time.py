@@ -11,7 +11,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from annotator import annotate
 from comparison import OURS
 from experiment import load_cases
 from methods import METHODS
@@ -20,7 +19,7 @@ from retraining_hippocampus import FOLDER, IN_DOMAIN, names_to_correct, subjects
 from retraining_liver import LABELS, liver
 from study import Conditions, Job, Study, Subject, choose_slices
 from unetseg.config import TrainingSettings
-from unetseg.data import Case
+from unetseg.data import Case, keep_slices
 from unetseg.model_file import read_document
 from unetseg.training import Control, TrainingRequest, train
 
@@ -29,7 +28,7 @@ SLICES = 5
 
 def liver_model(subject: Subject, output: Path, *, seconds: float, device: str) -> Path:
     """A model of the subject's own."""
-    annotation = annotate(subject.truth, choose_slices(subject.truth, None, (3,)))
+    annotation = keep_slices(subject.truth, choose_slices(subject.truth, None, (3,)))
     request = TrainingRequest(
         cases=[Case(subject.case, subject.volume, annotation)],
         output=output,

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotator import Slice, annotate, correct, growing_rounds, orthogonal_slices
+from annotator import correct, growing_rounds, orthogonal_slices
 from measures import measure
 from methods.task import Method, Task
 from rows import START, Key, Row, append_row, stored_rows
 from unetseg.config import Label, Modality
+from unetseg.data import Slice, keep_slices
 from unetseg.inference import segment
 from unetseg.model_file import Model, file_sha256, load_model
 from unetseg.preprocessing import thickest_axis
@@ -152,7 +153,7 @@ def make_task(
         case=job.subject.case,
         volume=job.subject.volume,
         slices=tuple(slices),
-        annotation=annotate(truth, slices),
+        annotation=keep_slices(truth, slices),
         edited=edited,
         start=start,
         start_file=conditions.start_file,

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator import Slice, untouched_dice
+from annotator import untouched_dice
 from comparison import OURS, add_study_options
 from intervals import case_means, paired_interval
 from measures import mean_known
@@ -31,6 +31,7 @@ from retraining_hippocampus import IN_DOMAIN, SHIFTED, conditions, jobs
 from study import Conditions, Job, make_task
 from summary import POINTS
 from unetseg.array_file import exhaust
+from unetseg.data import Slice
 from unetseg.errors import SettingsError
 from unetseg.inference import segment
 from unetseg.metrics import dice_per_class

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator import annotate, orthogonal_slices
+from annotator import orthogonal_slices
 from experiment import DATA, load_cases, measure, parser, run_training, settings
 from results import publish
 from unetseg.config import Label
-from unetseg.data import Case
+from unetseg.data import Case, keep_slices
 from unetseg.training import TrainingRequest
 
 LABELS = (
@@ -44,7 +44,7 @@ def sparse(case: Case, counts: tuple[int, int, int], generator: np.random.Genera
             for axis, count in enumerate(counts)
             for index in generator.choice(shape[axis], size=count, replace=False)
         )
-    return replace(case, annotation=annotate(case.annotation, slices))
+    return replace(case, annotation=keep_slices(case.annotation, slices))
 
 
 def without_parts(case: Case) -> Case:

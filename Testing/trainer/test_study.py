@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotator import annotate
 from intervals import case_means, paired_interval
 from measures import Figures, measure, seam
 from methods.task import Task
@@ -18,6 +17,7 @@ from small_models import save_small_model
 from study import Conditions, Job, Study, Subject, choose_slices
 from summary import difference, table
 from unetseg.config import Label
+from unetseg.data import keep_slices
 from unetseg.errors import SettingsError
 from unetseg.records import RecordError
 from unetseg.volume import UNLABELLED, Geometry, LabelArray, LabelMap, Volume
@@ -160,7 +160,7 @@ def test_methods_get_the_slices_the_edits_and_the_budget(subject: Subject, truth
     (task,) = method.tasks
     assert task.prediction is not None
     assert task.slices == choose_slices(truth, task.prediction, (3,))
-    assert (task.annotation.array == annotate(truth, task.slices).array).all()
+    assert (task.annotation.array == keep_slices(truth, task.slices).array).all()
     labelled = task.annotation.array != UNLABELLED
     assert (task.edited == (labelled & (task.prediction != truth.array))).all()
     assert (task.seconds, task.seed, task.start_file) == (7.0, 5, start)

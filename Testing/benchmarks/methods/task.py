@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator import Slice
 from unetseg.config import Label, Modality
+from unetseg.data import Slice
 from unetseg.model_file import Model
 from unetseg.volume import LabelArray, LabelMap, Volume
 

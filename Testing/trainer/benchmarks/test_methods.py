@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotator import annotate, untouched_dice
+from annotator import untouched_dice
 from methods import METHODS, MISSING, background, plain, retrain
 from methods.task import Task
 from unetseg.config import Label
+from unetseg.data import keep_slices
 from unetseg.training import TrainingRequest
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
 
@@ -58,14 +59,14 @@ def ball() -> tuple[Volume, LabelMap]:
 @pytest.fixture
 def task(ball: tuple[Volume, LabelMap], tmp_path: Path) -> Task:
     volume, truth = ball
-    return make_task(volume, annotate(truth, BALL_SLICES), tmp_path, slices=BALL_SLICES)
+    return make_task(volume, keep_slices(truth, BALL_SLICES), tmp_path, slices=BALL_SLICES)
 
 
 def drawn_task(array: np.ndarray, slices: tuple[tuple[int, int], ...], folder: Path) -> Task:
     """The slices of a label array, on a grid with voxels of 3 × 1 × 2 mm; nothing is to be seen in the image."""
     truth = LabelMap(array.astype(np.uint8), Geometry(array.shape, (3.0, 1.0, 2.0)))
     volume = Volume(np.zeros((1, *array.shape), np.float32), truth.geometry)
-    return make_task(volume, annotate(truth, slices), folder, slices=slices)
+    return make_task(volume, keep_slices(truth, slices), folder, slices=slices)
 
 
 def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:

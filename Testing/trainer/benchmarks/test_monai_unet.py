@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from annotator import annotate, untouched_dice
+from annotator import untouched_dice
 from methods import METHODS
 from methods.task import Task
 from unetseg.config import Label, Normalisation, Plan
-from unetseg.data import Case
+from unetseg.data import Case, keep_slices
 from unetseg.errors import SettingsError
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
 
@@ -46,7 +46,7 @@ def task(case: Case, tmp_path: Path) -> Task:
         case=case.name,
         volume=case.volume,
         slices=SLICES,
-        annotation=annotate(case.annotation, SLICES),
+        annotation=keep_slices(case.annotation, SLICES),
         edited=None,
         start=None,
         start_file=None,
@@ -111,7 +111,7 @@ def test_a_patch_is_rounded_up_to_four_halvings() -> None:
 
 @pytest.mark.parametrize("plan", [PLAN, PLAN_2D], ids=["3D", "2D"])
 def test_crops_lie_half_on_structure_and_half_on_labelled_background(case: Case, plan: Plan) -> None:
-    sparse = replace(case, annotation=annotate(case.annotation, ((0, 4), (0, 12))))
+    sparse = replace(case, annotation=keep_slices(case.annotation, ((0, 4), (0, 12))))
     prepared = monai_unet.prepared_case(sparse, plan)
     small = (1, 4, 4)
     crops = monai_unet.Crops([prepared], small, seed=0)
@@ -165,5 +165,5 @@ def test_a_start_model_without_its_counterpart_is_refused(task: Task, tmp_path: 
 @pytest.mark.filterwarnings("ignore:Num foregrounds 0")
 def test_slices_without_a_structure_are_learnt_from(task: Task, case: Case) -> None:
     empty = replace(case.annotation, array=np.zeros(SHAPE, np.uint8))
-    result = METHODS["monai"](replace(task, annotation=annotate(empty, SLICES), seconds=3.0))
+    result = METHODS["monai"](replace(task, annotation=keep_slices(empty, SLICES), seconds=3.0))
     assert not result[task.annotation.array != UNLABELLED].any()

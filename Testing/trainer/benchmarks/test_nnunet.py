@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from annotator import annotate, untouched_dice
+from annotator import untouched_dice
 from methods.task import Task
 from unetseg.config import Label
-from unetseg.data import Case
+from unetseg.data import Case, keep_slices
 from unetseg.errors import SettingsError
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
 
@@ -37,7 +37,7 @@ def task(tmp_path: Path) -> Task:
     truth[3:13, 5:15, 6:18] = 1
     geometry = Geometry(truth.shape, (2.0, 1.0, 1.0))
     noise = np.random.default_rng(0).standard_normal(truth.shape)
-    annotation = annotate(LabelMap(truth, geometry), SLICES)
+    annotation = keep_slices(LabelMap(truth, geometry), SLICES)
     return Task(
         case="box",
         volume=Volume((100 * truth + 10 * noise).astype(np.float32)[None], geometry),
