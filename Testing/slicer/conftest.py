@@ -71,6 +71,30 @@ def scene(slicerApp: Any) -> Iterator[Any]:
     _clear(slicer.mrmlScene)
 
 
+@pytest.fixture
+def loop(scene: Any, tmp_path: Path) -> Iterator[Any]:
+    """The module, open, with an empty project and a worker that only pretends: see ``loop.py``."""
+    from loop import opened
+
+    with opened(tmp_path) as loop:
+        yield loop
+
+
+@pytest.fixture
+def widget(scene: Any, tmp_path: Path) -> Iterator[Any]:
+    """The module's widget, open, with an empty project; what it asks for is really computed."""
+    import host
+    import qt
+
+    qt.QSettings().setValue("UNetSegment/projectFolder", str(tmp_path / "project"))
+    _module, widget = host.loadModule(MODULE_FOLDER / "UNetSegment.py")
+    host.enter(widget)
+    widget.logic.segmentation.parameters.device = "cpu"
+    yield widget
+    host.exit(widget)
+    host.close(widget)
+
+
 def _clear(scene: Any) -> None:
     """Closing a scene only resets the nodes in which modules keep their choices, and leaves the views as they are."""
     import slicer

@@ -1,9 +1,6 @@
 """The whole panel on the real logic, with ``fixtures/fake_worker.py`` chosen as the Python for computation.
 
-@pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        yield loop
+A test gets it as ``loop``, opened; a file whose tests all begin alike makes a fixture of that name from it.
 """
 
 from __future__ import annotations

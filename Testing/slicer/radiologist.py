@@ -8,18 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from unetseg.data import Case
 from unetseg.metrics import dice_per_class
 from unetseg.volume import UNLABELLED
 from UNetSegmentLib import dialogs
+from UNetSegmentLib.sample_data import ijkToRas
 from UNetSegmentLib.slice_views import viewForAxis
 
 SECONDS_TO_WAIT = 600.0
+
+
+def doctorOf(widget: Any, case: Case) -> Radiologist:
+    """A radiologist who knows the labels of a case, whose first channel becomes a volume of the scene."""
+    node = slicer.util.addVolumeFromArray(case.volume.array[0], ijkToRas(case.volume.geometry), case.name)
+    return Radiologist(widget, node, case.annotation.array)
 
 
 class Radiologist:

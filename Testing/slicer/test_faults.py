@@ -70,10 +70,9 @@ START = {"segment": ("segment", "applyButton"), "train": ("retrain", "trainButto
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.begin()
-        yield loop
+def loop(loop):
+    loop.begin()
+    return loop
 
 
 def snapshot(loop):

@@ -4,23 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from loop import opened
 
 from unetseg.labelled_slices import load_slices
 from unetseg.messages import Train
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
+def loop(loop):
     """Two volumes with one confirmed slice each; the second one is open."""
-    with opened(tmp_path) as loop:
-        loop.version = loop.addVersion()
-        for seed, name in enumerate(("first", "second")):
-            loop.addVolume(seed, name)
-            loop.segment()
-            loop.paintSlice(0, 2)
-            loop.confirm(0, 2)
-        yield loop
+    loop.version = loop.addVersion()
+    for seed, name in enumerate(("first", "second")):
+        loop.addVolume(seed, name)
+        loop.segment()
+        loop.paintSlice(0, 2)
+        loop.confirm(0, 2)
+    return loop
 
 
 def folderOf(loop, name):

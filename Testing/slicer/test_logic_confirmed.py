@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
-from loop import SHAPE, THRESHOLDS, opened, predicted
+from loop import SHAPE, THRESHOLDS, predicted
 from nodes import addLinearTransform
 
 from fake_worker import STEP
@@ -19,11 +19,10 @@ PLANES = ((0, 2), (1, 4), (2, 3))
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.version = loop.addVersion()
-        loop.addVolume()
-        yield loop
+def loop(loop):
+    loop.version = loop.addVersion()
+    loop.addVolume()
+    return loop
 
 
 def confirmPlanes(loop):

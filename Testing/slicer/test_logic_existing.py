@@ -3,17 +3,15 @@
 import pytest
 import slicer
 import vtk
-from loop import opened
 
 from UNetSegmentLib.label_layers import CLOSED_SURFACE
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.addVersion()
-        loop.addVolume()
-        yield loop
+def loop(loop):
+    loop.addVersion()
+    loop.addVolume()
+    return loop
 
 
 def hasSurface(segmentation):

@@ -4,7 +4,7 @@ import types
 
 import pytest
 import slicer
-from loop import LABELS, opened
+from loop import LABELS
 
 from fake_worker import save_model
 from unetseg.errors import ModelFileError
@@ -13,10 +13,9 @@ from UNetSegmentLib.project import Version, utcNow
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.version = loop.addVersion()
-        yield loop
+def loop(loop):
+    loop.version = loop.addVersion()
+    return loop
 
 
 def test_a_model_is_written_to_its_end_where_the_scene_is_closed_meanwhile(loop):

@@ -2,7 +2,7 @@
 
 import pytest
 import slicer
-from loop import LABELS, THRESHOLDS, opened, predicted
+from loop import LABELS, THRESHOLDS, predicted
 
 from fake_worker import PIECES, STEP
 from unetseg.files import replay_path
@@ -11,12 +11,11 @@ from UNetSegmentLib.comparison import dicePerLabel
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.addVersion()
-        loop.addVolume()
-        loop.segment()
-        yield loop
+def loop(loop):
+    loop.addVersion()
+    loop.addVolume()
+    loop.segment()
+    return loop
 
 
 def confirm(loop, *indices):

@@ -1,14 +1,7 @@
 """What stands in the way is said at once, in words that help, and hides nothing else."""
 
-import pytest
 import slicer
-from loop import image, opened
-
-
-@pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        yield loop
+from loop import image
 
 
 def pressShortcut(loop):

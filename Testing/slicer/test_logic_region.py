@@ -3,19 +3,18 @@
 import numpy as np
 import pytest
 import slicer
-from loop import THRESHOLDS, opened, predicted
+from loop import THRESHOLDS, predicted
 
 from fake_worker import STEP
 from UNetSegmentLib.slice_views import fitRegion
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.version = loop.addVersion()
-        loop.addVolume()
-        loop.segment()
-        yield loop
+def loop(loop):
+    loop.version = loop.addVersion()
+    loop.addVolume()
+    loop.segment()
+    return loop
 
 
 def restrict(loop):

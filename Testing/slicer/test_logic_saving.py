@@ -3,17 +3,10 @@
 import json
 
 import numpy as np
-import pytest
-from loop import image, opened
+from loop import image
 from nodes import addVolume
 
 from unetseg.array_file import load_array
-
-
-@pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        yield loop
 
 
 def confirmAndTurnTo(loop, volume):

@@ -2,20 +2,18 @@
 
 import pytest
 import slicer
-from loop import opened
 
 from UNetSegmentLib.corrections import SliceState
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.addVersion()
-        loop.addVolume()
-        loop.segment()
-        loop.paintSlice(0, 2)
-        loop.confirm(0, 2)
-        yield loop
+def loop(loop):
+    loop.addVersion()
+    loop.addVolume()
+    loop.segment()
+    loop.paintSlice(0, 2)
+    loop.confirm(0, 2)
+    return loop
 
 
 def test_a_scene_added_to_another_one_is_followed_with_its_corrections(loop, tmp_path):

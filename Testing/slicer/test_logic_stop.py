@@ -1,22 +1,20 @@
 """A training that was asked to stop and keep the best so far must not be lost, whatever happens then."""
 
 import pytest
-from loop import opened
 
 
 @pytest.fixture
-def training(scene, tmp_path):
+def training(loop):
     """On its way, with a checkpoint."""
-    with opened(tmp_path) as loop:
-        loop.addVersion()
-        loop.addVolume()
-        loop.segment()
-        loop.paintSlice(0, 2)
-        loop.confirm(0, 2)
-        loop.mode("slow")
-        loop.start("train")
-        loop.until(lambda: list(loop.jobFolders()[0].glob("*.checkpoint.safetensors")))
-        yield loop
+    loop.addVersion()
+    loop.addVolume()
+    loop.segment()
+    loop.paintSlice(0, 2)
+    loop.confirm(0, 2)
+    loop.mode("slow")
+    loop.start("train")
+    loop.until(lambda: list(loop.jobFolders()[0].glob("*.checkpoint.safetensors")))
+    return loop
 
 
 def test_a_computation_that_dies_after_stop_leaves_a_training_that_can_go_on(training):

@@ -2,24 +2,23 @@
 
 import numpy as np
 import pytest
-from loop import SHAPE, opened
+from loop import SHAPE
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.addVolume()
-        loop.parameters.model, loop.parameters.structures = "new:unet_2d", "Liver"
-        loop.segment()
-        loop.segments = loop.parameters.segmentation.GetSegmentation()
-        for name in ("B", "C"):
-            loop.segments.AddEmptySegment(name, name)
-        mask = np.zeros(SHAPE, bool)
-        mask[2, 3] = True
-        loop.editor.setCurrentSegmentID("C")
-        loop.editor.paintArray(mask, "Add")
-        loop.confirm(0, 2)
-        yield loop
+def loop(loop):
+    loop.addVolume()
+    loop.parameters.model, loop.parameters.structures = "new:unet_2d", "Liver"
+    loop.segment()
+    loop.segments = loop.parameters.segmentation.GetSegmentation()
+    for name in ("B", "C"):
+        loop.segments.AddEmptySegment(name, name)
+    mask = np.zeros(SHAPE, bool)
+    mask[2, 3] = True
+    loop.editor.setCurrentSegmentID("C")
+    loop.editor.paintArray(mask, "Add")
+    loop.confirm(0, 2)
+    return loop
 
 
 def values(loop):

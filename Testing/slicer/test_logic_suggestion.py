@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from loop import opened
 
 from UNetSegmentLib import correcting
 
@@ -17,11 +16,10 @@ def byUncertainty(monkeypatch):
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.addVersion()
-        loop.addVolume()
-        yield loop
+def loop(loop):
+    loop.addVersion()
+    loop.addVolume()
+    return loop
 
 
 def proposed(loop):

@@ -6,44 +6,26 @@ that of the slices which were never shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import host
 import numpy as np
 import patients
 import pytest
-import qt
 import slicer
 from nodes import addLinearTransform
 from numpy.typing import NDArray
-from radiologist import Radiologist
+from radiologist import Radiologist, doctorOf
 
-from unetseg.data import Case
 from unetseg.inference import segment
 from unetseg.messages import Train
 from unetseg.model_file import load_model
 from unetseg.phantom import PHANTOM_LABELS
 from UNetSegmentLib.corrections import SliceState
 from UNetSegmentLib.retraining import Retraining
-from UNetSegmentLib.sample_data import ijkToRas
 from UNetSegmentLib.state import VersionRow
-
-MODULE = patients.REPOSITORY / "UNetSegment" / "UNetSegment.py"
-
-
-@pytest.fixture
-def widget(scene: Any, tmp_path: Path) -> Iterator[Any]:
-    """The module, open, with an empty project."""
-    qt.QSettings().setValue("UNetSegment/projectFolder", str(tmp_path / "project"))
-    _module, widget = host.loadModule(MODULE)
-    host.enter(widget)
-    widget.logic.segmentation.parameters.device = "cpu"
-    yield widget
-    host.exit(widget)
-    host.close(widget)
 
 
 @pytest.fixture
@@ -80,16 +62,8 @@ def twoChannelModel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hippocampusModel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real ones, of other people than those that are tested."""
-    if not patients.hippocampusFolder().is_dir():
-        pytest.skip(f"no real images at {patients.hippocampusFolder()}; set UNETSEG_DATA to the folder above")
     cases, labels = patients.hippocampusCases(1, 12), patients.HIPPOCAMPUS_LABELS
     return patients.trainFirst(tmp_path_factory.mktemp("c") / "Hippocampus.safetensors", cases, labels, "unet_2d")
-
-
-def doctorOf(widget: Any, case: Case) -> Radiologist:
-    volume = case.volume
-    node = slicer.util.addVolumeFromArray(volume.array[0], ijkToRas(volume.geometry), case.name)
-    return Radiologist(widget, node, case.annotation.array)
 
 
 def ownRows(doctor: Radiologist) -> list[VersionRow]:

@@ -20,10 +20,9 @@ OTHER = (40, 170)
 
 
 @pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        loop.begin()
-        yield loop
+def loop(loop):
+    loop.begin()
+    return loop
 
 
 def start(loop, kind):

@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
-import host
 import numpy as np
+import patients
 import pytest
 import qt
-import slicer
-from radiologist import Radiologist
+from radiologist import doctorOf
 
 from unetseg.data import find_cases, load_case
 from unetseg.model_file import read_document
 from UNetSegmentLib.project import Project
 from UNetSegmentLib.retraining import Retraining
-from UNetSegmentLib.sample_data import HIPPOCAMPUS_CASES, ijkToRas
+from UNetSegmentLib.sample_data import HIPPOCAMPUS_CASES
 from UNetSegmentLib.workspace import SHIPPED_MODELS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-MODULE = REPOSITORY / "UNetSegment" / "UNetSegment.py"
 PARTS = "hippocampus_parts_mr"
-
-
-@pytest.fixture
-def widget(scene, tmp_path):
-    """The module, open, with an empty project."""
-    qt.QSettings().setValue("UNetSegment/projectFolder", str(tmp_path / "project"))
-    _module, widget = host.loadModule(MODULE)
-    host.enter(widget)
-    widget.logic.segmentation.parameters.device = "cpu"
-    yield widget
-    host.exit(widget)
-    host.close(widget)
 
 
 @pytest.fixture(scope="module")
 def sample():
     """The first image of the sample data, with its labels."""
-    folder = (REPOSITORY / os.environ.get("UNETSEG_DATA", "../shared/data")).resolve() / "hippocampus"
-    if not folder.is_dir():
-        pytest.skip(f"no real images at {folder}; set UNETSEG_DATA to the folder that holds them")
-    return load_case(next(files for files in find_cases(folder).cases if files.name == HIPPOCAMPUS_CASES[0]))
+    found = find_cases(patients.hippocampusFolder()).cases
+    return load_case(next(files for files in found if files.name == HIPPOCAMPUS_CASES[0]))
 
 
 def filesOf(folder):
@@ -80,8 +61,7 @@ def test_a_shipped_model_segments_and_is_retrained_without_being_touched(widget,
         lambda self, folder: replace(made(self, folder), settings={"iterations": 2, "seed": 0}),
     )
     before = filesOf(SHIPPED_MODELS)
-    node = slicer.util.addVolumeFromArray(sample.volume.array[0], ijkToRas(sample.volume.geometry), sample.name)
-    doctor = Radiologist(widget, node, sample.annotation.array)
+    doctor = doctorOf(widget, sample)
     doctor.choose(PARTS)
     doctor.segment()
     assert doctor.dice([]) > 0.8

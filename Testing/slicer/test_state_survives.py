@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
-from loop import LABELS, PATIENT, SHAPE, image, opened, predicted
+from loop import LABELS, PATIENT, SHAPE, image, predicted
 
 from unetseg.array_file import load_array
 from unetseg.labelled_slices import load_slices
@@ -28,12 +28,6 @@ CHOICES = {
     "budget": Budget.minutes,
     "minutes": 7.5,
 }
-
-
-@pytest.fixture
-def loop(scene, tmp_path):
-    with opened(tmp_path) as loop:
-        yield loop
 
 
 def correct(loop):
