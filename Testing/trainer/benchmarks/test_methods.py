@@ -10,63 +10,21 @@ import pytest
 from annotator import untouched_dice
 from methods import METHODS, MISSING, background, plain, retrain
 from methods.task import Task
-from unetseg.config import Label
-from unetseg.data import keep_slices
+from unetseg.data import Case, keep_slices
 from unetseg.training import TrainingRequest
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
 
-LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (255, 0, 0)))
-SHAPE = (16, 16, 32)
-BALL_SLICES = ((0, 4), (0, 8), (0, 12))
 ITERATIONS = 25
 """What a test sees must not depend on the machine, so that the budget of trainings is one of iterations."""
 
 NEEDS_SLICER = "slicer-core, with Slicer's own filter, is not installed (it has no wheel for this machine)"
 
 
-def make_task(volume: Volume, annotation: LabelMap, folder: Path, **changes: object) -> Task:
-    task = Task(
-        case="case",
-        volume=volume,
-        slices=(),
-        annotation=annotation,
-        edited=None,
-        start=None,
-        start_file=None,
-        prediction=None,
-        labels=LABELS,
-        network="unet_3d",
-        modality="MR",
-        seconds=1.0,
-        seed=0,
-        folder=folder,
-        device="cpu",
-    )
-    return replace(task, **changes)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def ball() -> tuple[Volume, LabelMap]:
-    """A bright ellipsoid, in millimetres a ball."""
-    d, h, w = np.indices(SHAPE)
-    truth = (2 * (d - 8)) ** 2 + (h - 8) ** 2 + (w - 16) ** 2 <= 12**2
-    noise = np.random.default_rng(0).standard_normal(SHAPE)
-    geometry = Geometry(SHAPE, (2.0, 1.0, 1.0))
-    image = (100 * truth + 10 * noise).astype(np.float32)
-    return Volume(image[None], geometry), LabelMap(truth.astype(np.uint8), geometry)
-
-
-@pytest.fixture
-def task(ball: tuple[Volume, LabelMap], tmp_path: Path) -> Task:
-    volume, truth = ball
-    return make_task(volume, keep_slices(truth, BALL_SLICES), tmp_path, slices=BALL_SLICES)
-
-
-def drawn_task(array: np.ndarray, slices: tuple[tuple[int, int], ...], folder: Path) -> Task:
+def drawn(task: Task, array: np.ndarray, slices: tuple[tuple[int, int], ...]) -> Task:
     """The slices of a label array, on a grid with voxels of 3 × 1 × 2 mm; nothing is to be seen in the image."""
     truth = LabelMap(array.astype(np.uint8), Geometry(array.shape, (3.0, 1.0, 2.0)))
     volume = Volume(np.zeros((1, *array.shape), np.float32), truth.geometry)
-    return make_task(volume, keep_slices(truth, slices), folder, slices=slices)
+    return replace(task, volume=volume, annotation=keep_slices(truth, slices), slices=slices)
 
 
 def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -89,42 +47,42 @@ def test_paste_without_a_prediction_is_background(task: Task) -> None:
     assert result.any()
 
 
-def test_filling_repeats_a_cylinder_and_stops_at_its_outermost_slices(tmp_path: Path) -> None:
+def test_filling_repeats_a_cylinder_and_stops_at_its_outermost_slices(task: Task) -> None:
     pytest.importorskip("slicer_core.vtkITK", reason=NEEDS_SLICER)
     cylinder = np.zeros((14, 24, 20), np.uint8)
     cylinder[:, disc((24, 20), (11, 9), 6)] = 1
     expected = cylinder.copy()
     expected[:2] = expected[11:] = 0
-    assert np.array_equal(METHODS["fill"](drawn_task(cylinder, ((0, 2), (0, 10)), tmp_path)), expected)
+    assert np.array_equal(METHODS["fill"](drawn(task, cylinder, ((0, 2), (0, 10)))), expected)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_filling_a_cone_meets_its_slices_in_between(tmp_path: Path, axis: int) -> None:
+def test_filling_a_cone_meets_its_slices_in_between(task: Task, axis: int) -> None:
     pytest.importorskip("slicer_core.vtkITK", reason=NEEDS_SLICER)
     cone = np.stack([disc((40, 40), (20, 20), 8 + index) for index in range(5)])
-    filled = METHODS["fill"](drawn_task(np.moveaxis(cone, 0, axis), ((axis, 0), (axis, 4)), tmp_path))
+    filled = METHODS["fill"](drawn(task, np.moveaxis(cone, 0, axis), ((axis, 0), (axis, 4))))
     filled = np.moveaxis(filled, axis, 0)
     for index in range(5):
         assert 2 * (filled[index] & cone[index]).sum() / (filled[index].sum() + cone[index].sum()) > 0.96
     assert (filled[:-1] <= filled[1:]).all()
 
 
-def test_filling_treats_each_structure_for_itself(tmp_path: Path) -> None:
+def test_filling_treats_each_structure_for_itself(task: Task) -> None:
     pytest.importorskip("slicer_core.vtkITK", reason=NEEDS_SLICER)
     both = np.zeros((9, 20, 30), np.uint8)
     both[:, 5:15, 3:12] = 1
     both[:, 5:15, 12:20] = 2
     both[2, 2:4, 22:28] = 3  # seen on one slice only
-    filled = METHODS["fill"](drawn_task(both, ((0, 2), (0, 6)), tmp_path))
+    filled = METHODS["fill"](drawn(task, both, ((0, 2), (0, 6))))
     expected = both.copy()
     expected[:2] = expected[7:] = 0
     assert np.array_equal(filled, expected)
 
 
-def test_filling_nothing_gives_nothing(tmp_path: Path) -> None:
+def test_filling_nothing_gives_nothing(task: Task) -> None:
     pytest.importorskip("slicer_core.vtkITK", reason=NEEDS_SLICER)
     empty = np.zeros((6, 8, 8), np.uint8)
-    assert not METHODS["fill"](drawn_task(empty, ((0, 1), (0, 4)), tmp_path)).any()
+    assert not METHODS["fill"](drawn(task, empty, ((0, 1), (0, 4)))).any()
 
 
 def test_unlabelled_becomes_background(task: Task) -> None:
@@ -142,9 +100,8 @@ def budget(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return iterations
 
 
-def untouched(result: np.ndarray, truth: LabelMap) -> float:
-    (dice,) = untouched_dice(LabelMap(result, truth.geometry), truth, BALL_SLICES, len(LABELS))
-    assert dice is not None
+def untouched(result: np.ndarray, task: Task, ball: Case) -> float:
+    (dice,) = untouched_dice(LabelMap(result, ball.volume.geometry), ball.annotation, task.slices, 2)
     return dice
 
 
@@ -156,19 +113,17 @@ def check_given_slices(result: np.ndarray, task: Task) -> None:
 
 @pytest.mark.parametrize("name", ["loop", "plain"])
 def test_the_product_network_learns_from_the_slices_and_returns_them_as_they_were(
-    name: str, task: Task, ball: tuple[Volume, LabelMap], budget: dict[str, object]
+    name: str, task: Task, ball: Case, budget: dict[str, object]
 ) -> None:
     result = METHODS[name](replace(task, changes=budget))
     check_given_slices(result, task)
-    assert untouched(result, ball[1]) > 0.5
+    assert untouched(result, task, ball) > 0.5
 
 
-def test_what_is_called_background_is_learnt_as_background(
-    task: Task, ball: tuple[Volume, LabelMap], budget: dict[str, object]
-) -> None:
+def test_what_is_called_background_is_learnt_as_background(task: Task, ball: Case, budget: dict[str, object]) -> None:
     result = METHODS["background"](task)
     check_given_slices(result, task)
-    assert untouched(result, ball[1]) < 0.5
+    assert untouched(result, task, ball) < 0.5
 
 
 class Asked(Exception):  # noqa: N818 (ends a training before it begins)

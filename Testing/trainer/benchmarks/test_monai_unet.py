@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,60 +11,23 @@ import torch
 from annotator import untouched_dice
 from methods import METHODS
 from methods.task import Task
-from unetseg.config import Label, Normalisation, Plan
+from unetseg.config import Normalisation, Plan
 from unetseg.data import Case, keep_slices
 from unetseg.errors import SettingsError
-from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
+from unetseg.volume import UNLABELLED, LabelMap
 
 monai_unet = pytest.importorskip(
     "methods.monai_unet", reason="MONAI is not installed: pip install -c constraints.txt -e 'trainer[bench]'"
 )
 
-LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (255, 0, 0)))
-SHAPE = (16, 16, 32)
-SLICES = ((0, 4), (0, 8), (0, 12))
 PLAN = Plan(3, "canonical", (2.0, 1.0, 1.0), (16, 16, 32), 2, "MR", (Normalisation("zscore"),))
 PLAN_2D = replace(PLAN, dimensions=2, spacing_mm=(0.0, 1.0, 1.0), patch_size=(1, 16, 32))
 """An image as large as a patch."""
 
 
-@pytest.fixture
-def case() -> Case:
-    """A bright ellipsoid, in millimetres a ball."""
-    d, h, w = np.indices(SHAPE)
-    truth = (2 * (d - 8)) ** 2 + (h - 8) ** 2 + (w - 16) ** 2 <= 12**2
-    noise = np.random.default_rng(0).standard_normal(SHAPE)
-    geometry = Geometry(SHAPE, (2.0, 1.0, 1.0))
-    image = (100 * truth + 10 * noise).astype(np.float32)
-    return Case("ball", Volume(image[None], geometry), LabelMap(truth.astype(np.uint8), geometry))
-
-
-@pytest.fixture
-def task(case: Case, tmp_path: Path) -> Task:
-    return Task(
-        case=case.name,
-        volume=case.volume,
-        slices=SLICES,
-        annotation=keep_slices(case.annotation, SLICES),
-        edited=None,
-        start=None,
-        start_file=None,
-        prediction=None,
-        labels=LABELS,
-        network="unet_3d",
-        modality="MR",
-        seconds=30.0,
-        seed=0,
-        folder=tmp_path,
-        device="cpu",
-    )
-
-
-@pytest.fixture
-def second_an_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test sees must not depend on the machine."""
-    ticks = itertools.count()
-    monkeypatch.setattr(monai_unet, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+@pytest.fixture(autouse=True)
+def second_an_iteration(monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace) -> None:
+    monkeypatch.setattr(monai_unet, "time", clock)
 
 
 def example(*, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,8 +72,8 @@ def test_a_patch_is_rounded_up_to_four_halvings() -> None:
 
 
 @pytest.mark.parametrize("plan", [PLAN, PLAN_2D], ids=["3D", "2D"])
-def test_crops_lie_half_on_structure_and_half_on_labelled_background(case: Case, plan: Plan) -> None:
-    sparse = replace(case, annotation=keep_slices(case.annotation, ((0, 4), (0, 12))))
+def test_crops_lie_half_on_structure_and_half_on_labelled_background(ball: Case, plan: Plan) -> None:
+    sparse = replace(ball, annotation=keep_slices(ball.annotation, ((0, 4), (0, 12))))
     prepared = monai_unet.prepared_case(sparse, plan)
     small = (1, 4, 4)
     crops = monai_unet.Crops([prepared], small, seed=0)
@@ -123,27 +85,25 @@ def test_crops_lie_half_on_structure_and_half_on_labelled_background(case: Case,
     assert share == pytest.approx(0.5, abs=0.15)
 
 
-def test_a_crop_larger_than_the_image_is_padded_with_what_nobody_labelled(case: Case) -> None:
-    prepared = monai_unet.prepared_case(case, PLAN)
+def test_a_crop_larger_than_the_image_is_padded_with_what_nobody_labelled(ball: Case) -> None:
+    prepared = monai_unet.prepared_case(ball, PLAN)
     _, annotation = monai_unet.Crops([prepared], (16, 32, 32), seed=0).batch(1)
-    assert torch.equal(annotation[0, :, 8:24] != UNLABELLED, torch.ones(SHAPE, dtype=torch.bool))
+    assert torch.equal(annotation[0, :, 8:24] != UNLABELLED, torch.ones(ball.volume.geometry.shape, dtype=torch.bool))
     assert (annotation[0, :, :8] == UNLABELLED).all()
     assert (annotation[0, :, 24:] == UNLABELLED).all()
 
 
-@pytest.mark.usefixtures("second_an_iteration")
 @pytest.mark.parametrize("network", ["unet_3d", "unet_2d"])
-def test_it_learns_from_the_slices_and_returns_them_as_they_were_given(task: Task, case: Case, network: str) -> None:
-    result = METHODS["monai"](replace(task, network=network))
+def test_it_learns_from_the_slices_and_returns_them_as_they_were_given(task: Task, ball: Case, network: str) -> None:
+    result = METHODS["monai"](replace(task, network=network, seconds=30.0))
     labelled = task.annotation.array != UNLABELLED
     assert result.dtype == np.uint8
     assert (result[labelled] == task.annotation.array[labelled]).all()
-    (dice,) = untouched_dice(LabelMap(result, case.volume.geometry), case.annotation, SLICES, len(LABELS))
+    (dice,) = untouched_dice(LabelMap(result, ball.volume.geometry), ball.annotation, task.slices, 2)
     assert dice > 0.5
 
 
-@pytest.mark.usefixtures("second_an_iteration")
-def test_it_starts_from_what_was_trained_beside_the_start_model(task: Task, case: Case, tmp_path: Path) -> None:
+def test_it_starts_from_what_was_trained_beside_the_start_model(task: Task, tmp_path: Path) -> None:
     start_file = tmp_path / "start.safetensors"
     description = monai_unet.Description(PLAN, in_channels=1, classes=2, cases=("one", "two"), iterations=7)
     network = monai_unet.build_unet(description, seed=1)
@@ -161,9 +121,8 @@ def test_a_start_model_without_its_counterpart_is_refused(task: Task, tmp_path: 
         METHODS["monai"](replace(task, start_file=tmp_path / "start.safetensors"))
 
 
-@pytest.mark.usefixtures("second_an_iteration")
 @pytest.mark.filterwarnings("ignore:Num foregrounds 0")
-def test_slices_without_a_structure_are_learnt_from(task: Task, case: Case) -> None:
-    empty = replace(case.annotation, array=np.zeros(SHAPE, np.uint8))
-    result = METHODS["monai"](replace(task, annotation=keep_slices(empty, SLICES), seconds=3.0))
+def test_slices_without_a_structure_are_learnt_from(task: Task, ball: Case) -> None:
+    empty = replace(ball.annotation, array=np.zeros_like(ball.annotation.array))
+    result = METHODS["monai"](replace(task, annotation=keep_slices(empty, task.slices), seconds=3.0))
     assert not result[task.annotation.array != UNLABELLED].any()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,50 +10,20 @@ import torch
 
 from annotator import untouched_dice
 from methods.task import Task
-from unetseg.config import Label
-from unetseg.data import Case, keep_slices
+from unetseg.data import Case
 from unetseg.errors import SettingsError
-from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
+from unetseg.volume import UNLABELLED, LabelMap
 
 pytest.importorskip("nnunetv2", reason="nnU-Net is not installed: pip install -c constraints.txt -e 'trainer[nnunet]'")
-SLICES = ((0, 4), (0, 8), (0, 12))
 pytestmark = pytest.mark.filterwarnings("ignore")  # its packages warn of each other
 
 
 @pytest.fixture
-def nnunet(monkeypatch: pytest.MonkeyPatch):
+def nnunet(monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace):
     from methods import nnunet
 
-    ticks = itertools.count()
-    monkeypatch.setattr(nnunet, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr(nnunet, "time", clock)
     return nnunet
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Task:
-    """A bright box, three slices of which are labelled."""
-    truth = np.zeros((16, 20, 24), np.uint8)
-    truth[3:13, 5:15, 6:18] = 1
-    geometry = Geometry(truth.shape, (2.0, 1.0, 1.0))
-    noise = np.random.default_rng(0).standard_normal(truth.shape)
-    annotation = keep_slices(LabelMap(truth, geometry), SLICES)
-    return Task(
-        case="box",
-        volume=Volume((100 * truth + 10 * noise).astype(np.float32)[None], geometry),
-        slices=SLICES,
-        annotation=annotation,
-        edited=None,
-        start=None,
-        start_file=None,
-        prediction=None,
-        labels=(Label(0, "background", (0, 0, 0)), Label(1, "box", (255, 0, 0))),
-        network="unet_3d",
-        modality="MR",
-        seconds=12.0,
-        seed=0,
-        folder=tmp_path,
-        device="cpu",
-    )
 
 
 def test_the_learning_rate_is_the_polynomial_of_nnunet(nnunet) -> None:
@@ -64,14 +33,12 @@ def test_the_learning_rate_is_the_polynomial_of_nnunet(nnunet) -> None:
     assert nnunet.learning_rate(0.05, fine_tuning=True) == pytest.approx(1e-3)
 
 
-def test_it_learns_from_the_slices_and_returns_them_as_they_were_given(nnunet, task: Task) -> None:
-    result = nnunet.run(task)
+def test_it_learns_from_the_slices_and_returns_them_as_they_were_given(nnunet, task: Task, ball: Case) -> None:
+    result = nnunet.run(replace(task, seconds=12.0))
     labelled = task.annotation.array != UNLABELLED
     assert (result.shape, result.dtype) == (labelled.shape, np.uint8)
     assert (result[labelled] == task.annotation.array[labelled]).all()
-    truth = np.zeros_like(result)
-    truth[3:13, 5:15, 6:18] = 1
-    (dice,) = untouched_dice(LabelMap(result, task.volume.geometry), replace(task.annotation, array=truth), SLICES, 2)
+    (dice,) = untouched_dice(LabelMap(result, ball.volume.geometry), ball.annotation, task.slices, 2)
     assert dice > 0.7
 
 
