@@ -72,10 +72,11 @@ def test_every_way_finds_what_one_pass_finds_where_a_tile_is_the_volume(method, 
         pytest.skip(f"needs {missing_package(method)}")
     file = request.getfixturevalue(kind)
     expected = labels_of("single-pass", file, CUBE)
-    assert len(np.unique(expected)) == 3
+    assert len(np.unique(expected)) > 1
     found = labels_of(method, file, CUBE)
     assert (found.dtype, found.shape) == (np.uint8, CUBE)
-    assert (found == expected).mean() > (0.97 if "bfloat16" in method else 0.9999)
+    rounded = "bfloat16" in method or "nnunet" in method  # nnU-Net adds up its tiles in float16
+    assert (found == expected).mean() > (0.97 if rounded else 0.9999)
 
 
 def test_overlapping_tiles_are_not_what_one_pass_is(model):
