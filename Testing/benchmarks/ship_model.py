@@ -24,7 +24,7 @@ MODULE = Path(__file__).resolve().parents[2] / "UNetSegment"
 sys.path.append(str(MODULE))
 
 from UNetSegmentLib.disk import writeRecord, writeText  # noqa: E402
-from UNetSegmentLib.versions import NOT_STORED, Version, recordPath  # noqa: E402
+from UNetSegmentLib.versions import NOT_STORED, Version, recordPath, versionOf  # noqa: E402
 
 MODELS = MODULE / "Resources" / "Models"
 MAX_BYTES = 10_000_000
@@ -83,20 +83,13 @@ def _provenance(description: Description, published: Published, commands: list[s
 def _version(
     description: Description, document: ModelDocument, published: Published, *, sha256: str, path: Path
 ) -> Version:
-    return Version(
+    return versionOf(
+        document,
         id=description.id,
         name=description.name,
         status="shipped",
         createdUtc=document.training.finished_utc,
-        labels=document.labels,
-        channels=document.network.in_channels,
-        network=document.network.name,
-        dimensions=document.plan.dimensions,
-        modality=document.plan.modality,
-        volumes=len(document.training.cases),
-        slices=sum(document.training.annotated_slices),
         heldOut=((), dice_on_test_cases(description, document, published)),
-        seconds=document.training.seconds,
         note=description.hint,
         sha256=sha256,
         path=path,

@@ -25,8 +25,8 @@ from unetseg.config import Label
 from unetseg.labelled_slices import LabelledSlice, load_slices
 from unetseg.messages import Request, Segment, Train, decode
 from UNetSegmentLib.corrections import SliceState
-from UNetSegmentLib.project import Version, utcNow
 from UNetSegmentLib.state import Notice
+from UNetSegmentLib.versions import Version, utcNow
 
 MODULE = Path(__file__).resolve().parents[2] / "UNetSegment" / "UNetSegment.py"
 SECONDS_TO_WAIT = 30.0

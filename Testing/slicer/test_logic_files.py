@@ -9,7 +9,7 @@ from loop import LABELS
 from fake_worker import save_model
 from unetseg.errors import ModelFileError
 from UNetSegmentLib import version_actions
-from UNetSegmentLib.project import Version, utcNow
+from UNetSegmentLib.versions import Version
 
 
 @pytest.fixture
@@ -32,15 +32,15 @@ def test_a_file_that_is_no_model_keeps_no_other_from_being_taken_in(loop, monkey
         if description == "a":
             raise ModelFileError("This file is not a model that UNetSegment can use")
 
-    def described(_document, name):
-        return Version("", name, "own", utcNow(), labels=LABELS)
+    def versionOf(_document, **known):
+        return Version(**known, labels=LABELS)
 
     def describe(paths):
         yield
         return types.SimpleNamespace(models=[path.stem for path in paths])
 
     monkeypatch.setattr(version_actions, "_document", document)
-    monkeypatch.setattr(version_actions, "_described", described)
+    monkeypatch.setattr(version_actions, "versionOf", versionOf)
     monkeypatch.setattr(loop.logic._workspace, "describe", describe)
     for name, thresholds in (("a", (10,)), ("b", (20,))):
         save_model(loop.logic.project.folder / "models" / f"{name}.safetensors", thresholds)

@@ -7,8 +7,8 @@ import slicer
 from unetseg.config import Label
 from UNetSegmentLib.logic import SegmentationLogic
 from UNetSegmentLib.parameters import Parameters
-from UNetSegmentLib.project import Version, utcNow
 from UNetSegmentLib.segmentation_adapter import createSegmentation, writeLabels
+from UNetSegmentLib.versions import Version, utcNow
 
 LIVER = (Label(0, "Background", (0, 0, 0)), Label(1, "Liver", (221, 130, 101)))
 BONE = (Label(0, "Background", (0, 0, 0)), Label(1, "Bone", (240, 220, 160)))

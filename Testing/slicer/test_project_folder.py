@@ -20,7 +20,8 @@ import pytest
 from unetseg.errors import FileAccessError, SettingsError
 from unetseg.files import locked_folder
 from unetseg.labelled_slices import LabelledSlice, load_slices
-from UNetSegmentLib.project import Project, Version, utcNow
+from UNetSegmentLib.project import Project
+from UNetSegmentLib.versions import Version, utcNow
 
 HERE = Path(__file__).parent
 

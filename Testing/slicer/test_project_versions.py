@@ -15,7 +15,8 @@ from unetseg.config import Label
 from unetseg.errors import FileAccessError, ModelFileError, SettingsError
 from unetseg.files import replay_path
 from UNetSegmentLib import disk
-from UNetSegmentLib.project import Project, Version, utcNow
+from UNetSegmentLib.project import Project
+from UNetSegmentLib.versions import Version, utcNow
 
 LABELS = (Label(0, "Background", (0, 0, 0)), Label(1, "Leber (ü)", (230, 90, 60), "a~b~c~d~e~f~g"))
 

@@ -18,7 +18,8 @@ from unetseg.inference import segment
 from unetseg.model_file import Model, file_sha256, load_model
 from unetseg.records import dumps
 from unetseg.volume import Geometry, Volume
-from UNetSegmentLib.project import Project, Version
+from UNetSegmentLib.project import Project
+from UNetSegmentLib.versions import Version
 
 IDS = sorted(path.stem for path in MODELS.glob("*.safetensors"))
 ENDINGS = (".safetensors", ".json", ".md")

@@ -11,10 +11,10 @@ from .correcting import Correcting
 from .job_runner import Steps
 from .mrml_adapter import volumeGeometry
 from .overlays import DIFFERENCE, Overlay, showDifference
-from .project import Version
 from .segmenting import Prediction, Segmenting
 from .state import Comparison
 from .trial import Trial
+from .versions import Version
 from .wording import decimal, sliceCount
 from .workspace import Workspace
 

@@ -33,9 +33,7 @@ from .contents import madeFiles
 from .disk import FolderCache, checkFreeSpace, copyInSteps, everythingBelow, inWords, remove, subfolders, writeRecord
 from .job_folders import JobFolders
 from .project_folder import ProjectFolder
-from .versions import Listing, Status, Version, newId, utcNow
-
-__all__ = ["Project", "StoredCase", "Version", "utcNow"]
+from .versions import Listing, Status, Version, newId
 
 SPACE_PER_MODEL = 2.5
 """Times a model's size that a training needs: the checkpoint and its successor hold the weights and more."""

@@ -24,12 +24,12 @@ from .correcting import Correcting
 from .job_runner import Steps, WorkerLostError
 from .offering import Offering
 from .parameters import Budget
-from .project import Version, utcNow
 from .segmenting import Prediction
 from .signal import Signal
 from .state import CurvePoint
 from .training_check import TrainingCheck, checkTraining
 from .trial import Trial, readTrial
+from .versions import Version, utcNow
 from .wording import listed
 from .workspace import Workspace
 

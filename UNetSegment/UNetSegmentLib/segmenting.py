@@ -19,9 +19,9 @@ from .correcting import Correcting
 from .job_runner import Steps
 from .mrml_adapter import regionBox
 from .overlays import UNCERTAINTY, Overlay, showUncertainty
-from .project import Version
 from .segmentation_adapter import LabelReader, createSegmentation, prepareSegmentation, setShow3D, writeLabels
 from .slice_views import showVolume
+from .versions import Version
 from .workspace import Workspace
 
 

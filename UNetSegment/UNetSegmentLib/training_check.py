@@ -14,9 +14,9 @@ from unetseg.config import Label
 from unetseg.errors import UnetsegError
 from unetseg.labelled_slices import load_slices
 
+from .cases import StoredCase
 from .confirmed import SLICES_TO_HOLD_OUT_ONE
 from .correcting import Correcting
-from .project import StoredCase
 from .wording import listed, sliceCount, volumeCount
 from .workspace import Workspace
 

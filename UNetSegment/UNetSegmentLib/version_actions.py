@@ -15,9 +15,9 @@ from unetseg.records import from_json
 from .comparison import meanDice
 from .correcting import Correcting
 from .job_runner import Steps
-from .project import Version, utcNow
 from .segmenting import Segmenting
 from .state import VersionRow
+from .versions import Version, utcNow, versionOf
 from .wording import decimal, listed, networkTitle, sliceCount
 from .workspace import NEW, Workspace
 
@@ -116,7 +116,8 @@ class VersionActions:
         versions, failures = [], []
         for path, description in zip(paths, reply.models, strict=True):
             try:
-                record = _described(_document(description), path.stem)
+                document = _document(description)
+                record = versionOf(document, id="", name=path.stem, status="own", createdUtc=utcNow())
                 versions.append((yield from self._workspace.project.addInSteps(path, record)))
             except ModelFileError as error:
                 failures.append(error)
@@ -179,22 +180,3 @@ def _document(description: ModelDescription) -> ModelDocument:
             remedy=_("Choose a .safetensors file that UNetSegment has written"),
         )
     return from_json(ModelDocument, dict(description.document))
-
-
-def _described(document: ModelDocument, name: str) -> Version:
-    return Version(
-        id="",
-        name=name,
-        status="own",
-        createdUtc=utcNow(),
-        parent="",
-        labels=document.labels,
-        channels=document.network.in_channels,
-        network=document.network.name,
-        dimensions=document.plan.dimensions,
-        modality=document.plan.modality,
-        volumes=len(document.training.cases),
-        slices=sum(document.training.annotated_slices),
-        heldOut=((), document.training.held_out_dice),
-        seconds=document.training.seconds,
-    )

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from unetseg.config import Label
+from unetseg.config import Label, ModelDocument
 from unetseg.errors import ModelFileError, SettingsError
 from unetseg.files import replay_path
 from unetseg.messages import Dice
@@ -90,6 +90,23 @@ class Listing:
     versions: tuple[Version, ...] = ()
     undescribed: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+def versionOf(document: ModelDocument, **known: Any) -> Version:
+    """What a model's document says of it, with the ``known`` fields, which come before."""
+    training = document.training
+    described = {
+        "labels": document.labels,
+        "channels": document.network.in_channels,
+        "network": document.network.name,
+        "dimensions": document.plan.dimensions,
+        "modality": document.plan.modality,
+        "volumes": len(training.cases),
+        "slices": sum(training.annotated_slices),
+        "heldOut": ((), training.held_out_dice),
+        "seconds": training.seconds,
+    }
+    return Version(**(described | known))
 
 
 def newId() -> str:

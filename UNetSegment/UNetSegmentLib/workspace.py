@@ -22,11 +22,12 @@ from .install import explainFailure, launchCommand
 from .job import WorkerProcess
 from .job_runner import JobRunner, Steps
 from .parameters import Parameters
-from .project import Project, Version
+from .project import Project
 from .segmentation_adapter import labelsOf
 from .settings import Settings
 from .signal import Signal
 from .state import Notice
+from .versions import Version
 
 NEW = "new:"
 """Prefix of a model choice that is a network still to be trained."""
