@@ -64,7 +64,7 @@ def test_a_gpu_retreats_to_smaller_slabs_then_main_memory_then_16_bit_then_the_c
         Attempt(GPU, 2 * GIB, offload=True),
         Attempt(GPU, 3 * GIB // 2, offload=True),
         Attempt(GPU, GIB, offload=True),
-        Attempt(GPU, GIB, offload=True, half=True),
+        Attempt(GPU, GIB, offload=True, precision=torch.bfloat16),
         Attempt(CPU, 4 * GIB),
     ]
     assert rungs[1].storage == CPU
@@ -78,7 +78,7 @@ def test_the_cpu_is_left_out_where_it_is_not_allowed_and_never_computes_in_16_bi
     gpu = list(ladder(Attempt(GPU, GIB), needed_bytes=GIB, least_bytes=GIB, allow_cpu=False))
     assert {attempt.device for attempt in gpu} == {GPU}
     cpu = list(ladder(Attempt(CPU, GIB), needed_bytes=GIB, least_bytes=GIB, allow_cpu=True))
-    assert not any(attempt.half or attempt.offload for attempt in cpu)
+    assert not any(attempt.precision != torch.float32 or attempt.offload for attempt in cpu)
 
 
 def test_no_rung_exceeds_the_stated_budget():

@@ -106,7 +106,7 @@ def test_running_out_of_memory_at_any_call_changes_nothing_but_the_notes(image, 
     calls: list[int] = []
     notes: list[str] = []
     budget = budget_at(network, image, 0.3)
-    network.decoders[0] = RunsOut(network.decoders[0], calls, failing, error)
+    network.head = RunsOut(network.head, calls, failing, error)
     shares: list[float] = []
     result = predicted(network, image, memory_bytes=budget, note=notes.append, progress=shares.append)
     assert_same(result, expected)
@@ -117,7 +117,7 @@ def test_running_out_of_memory_at_any_call_changes_nothing_but_the_notes(image, 
 
 def test_running_out_of_memory_again_and_again_is_reported(network, image):
     network = random_network("unet_3d", norm="batch", pooling=POOLING)
-    network.decoders[0] = RunsOut(network.decoders[0], [], set(range(100)), MemoryError())
+    network.head = RunsOut(network.head, [], set(range(100)), MemoryError())
     with pytest.raises(MemoryLimitError, match="needs at least"):
         predicted(network, image)
 
@@ -125,7 +125,7 @@ def test_running_out_of_memory_again_and_again_is_reported(network, image):
 def test_tiles_retreat_too(image):
     network = random_network("unet_2d", norm="instance", pooling=((2, 2),), padding="same")
     expected = torch.cat([s for _, s in predict(network, image, patch_size=(1, 26, 20), device=CPU)], 1)
-    network.decoders[0] = RunsOut(network.decoders[0], calls := [], {1}, MemoryError())
+    network.head = RunsOut(network.head, calls := [], {1}, MemoryError())
     notes: list[str] = []
     slabs = predict(network, image, patch_size=(1, 26, 20), device=CPU, note=notes.append)
     assert torch.allclose(torch.cat([s for _, s in slabs], 1), expected, atol=1e-6)
@@ -138,7 +138,7 @@ def test_what_an_earlier_attempt_gave_is_not_given_again(network, image, monkeyp
     logits = torch.zeros(3, 70, 25, 19)
     logits[0] = torch.arange(70.0)[:, None, None]
 
-    def run(engine, image, plan, attempt, first_slice, progress):
+    def run(network, image, plan, attempt, first_slice, progress, check_cancel):
         if first_slice == 0:
             yield 0, logits[:, :10]
             raise MemoryError
@@ -153,7 +153,7 @@ def test_what_an_earlier_attempt_gave_is_not_given_again(network, image, monkeyp
 
 def test_other_errors_pass_through(image):
     network = random_network("unet_3d", norm="batch", pooling=POOLING)
-    network.decoders[0] = RunsOut(network.decoders[0], [], {1}, RuntimeError("shapes do not fit"))
+    network.head = RunsOut(network.head, [], {1}, RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         predicted(network, image)
 

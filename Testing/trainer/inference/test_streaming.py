@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from inference_networks import CPU, assert_same, random_image, random_network, single_pass
+from unetseg.inference.fused import FusedUNet
 from unetseg.inference.layout import Layout, padded_shape
 from unetseg.inference.memory import Attempt
 from unetseg.inference.predict import _compute
@@ -20,7 +21,7 @@ def streamed(network, image, layout, *, first_slice=0):
     shares: list[float] = []
     slabs = list(
         stream(
-            network,
+            FusedUNet(network),
             image,
             layout,
             first_slice=first_slice,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from .devices import Device, DeviceChoice, available_devices, choose_device
+from .fused import CHANNELS_LAST
 from .interrupt import interruptible
 from .memory import is_out_of_memory
-from .predict import CHANNELS_LAST, predict, predict_labels
+from .precision import AUTO, PRECISIONS
+from .predict import predict, predict_labels
 from .segment import Segmentation, segment, segment_prepared
 
 __all__ = [
+    "AUTO",
     "CHANNELS_LAST",
+    "PRECISIONS",
     "Device",
     "DeviceChoice",
     "Segmentation",

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from ..networks import UNet
 from ..volume import Shape
 from .memory import Attempt, too_little_memory
 
-FLOAT_BYTES = 4
+FLOAT_BYTES = torch.float32.itemsize
 OVERHEAD_BYTES = 128 * 2**20
 CPU_LAYER_FLOP = 2e11
 """One layer of a slab on two CPU cores then takes about a second, the longest that cancelling should wait."""
@@ -75,16 +76,17 @@ def _reach(network: UNet, axis: int, level: int = 0, beyond: int = 0) -> int:
 
 def encoder_macs(network: UNet) -> list[int]:
     """Multiply-adds of a voxel in each level's encoder; the decoder of the level does about twice as many."""
-    return [sum(layer.weight.numel() for layer in _convolutions(block)) for block in network.encoders]
+    tensors = [itertools.chain(block.parameters(), block.buffers()) for block in network.encoders]
+    return [sum(tensor.numel() for tensor in each if tensor.dim() > 1) for each in tensors]
 
 
 def _convolutions(block: nn.Module) -> list[nn.Conv2d | nn.Conv3d]:
     return [layer for layer in block.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
 
 
-def estimated_bytes(floats: int) -> int:
-    """Memory for so many floats, with what was measured beside them: allocators' gaps, reordered weights."""
-    return int(1.15 * FLOAT_BYTES * floats) + OVERHEAD_BYTES
+def estimated_bytes(values: int, precision: torch.dtype = torch.float32) -> int:
+    """Memory for so many values, with what was measured beside them: allocators' gaps, reordered weights."""
+    return int(1.15 * precision.itemsize * values) + OVERHEAD_BYTES
 
 
 def pass_floats(network: UNet, size: Shape) -> int:
@@ -185,8 +187,7 @@ class _Costs:
     def _step(self, level: int, slices: int) -> int:
         """At most ``slices``, few enough to be computed soon, and whole windows of the pooling."""
         if self.attempt.device.type == "cpu":
-            deeper = self.channels[level + 1] if level < self.bottom else 0
-            layer_macs = 3**self.network.dimensions * self.channels[level] * (self.channels[level] + deeper)
+            layer_macs = 3**self.network.dimensions * self.channels[level] ** 2
             slices = min(slices, max(8, int(CPU_LAYER_FLOP / (2 * self.areas[level] * layer_macs))))
         if level < self.bottom:
             slices = align_up(slices, self.pools[level])
@@ -212,7 +213,8 @@ class _Costs:
         largest = max(self._working_floats(level, step) for level, step in enumerate(steps))
         slab = 4 * self.network.classes * steps[0] * self.areas[0]  # logits, probabilities and their temporaries
         whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
-        return estimated_bytes(stored + largest + slab + whole)
+        maps = estimated_bytes(stored + largest, self.attempt.precision)
+        return maps + FLOAT_BYTES * (slab + whole)
 
     def _working_floats(self, level: int, step: int) -> int:
         """Encoder: input, convolved, normalised. Decoder: skip, up-convolved, joined, convolved, normalised."""

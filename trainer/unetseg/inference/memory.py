@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -21,13 +21,13 @@ class Attempt:
     Attributes:
         budget_bytes: for everything on the device but the network.
         offload: maps wait between levels, and results gather, in main memory.
-        half: compute in 16 bit.
+        precision: of the weights and of every map.
     """
 
     device: torch.device
     budget_bytes: int
     offload: bool = False
-    half: bool = False
+    precision: torch.dtype = torch.float32
 
     @property
     def storage(self) -> torch.device:
@@ -38,7 +38,7 @@ class Attempt:
         parts = [f"in {self.budget_bytes / GIB:.2g} GB on {self.device}"]
         if self.offload:
             parts.append("with intermediate results in main memory")
-        if self.half:
+        if self.precision != torch.float32:
             parts.append("in 16-bit precision, which may move a class border by rounding")
         return ", ".join(parts)
 
@@ -67,11 +67,11 @@ def ladder(first: Attempt, *, needed_bytes: int, least_bytes: int, allow_cpu: bo
     accelerated = first.device.type != "cpu"
     budgets = [least_bytes + (needed_bytes - least_bytes) // share for share in (2, 4, 8, 16)] + [least_bytes]
     budgets = [min(each, first.budget_bytes) for each in budgets]
-    yield Attempt(first.device, budgets[0])
+    yield replace(first, budget_bytes=budgets[0])
     for budget in budgets:
-        yield Attempt(first.device, budget, offload=accelerated)
+        yield replace(first, budget_bytes=budget, offload=accelerated)
     if first.device.type == "cuda":
-        yield Attempt(first.device, budgets[-1], offload=True, half=True)
+        yield Attempt(first.device, budgets[-1], offload=True, precision=torch.bfloat16)
     if accelerated and allow_cpu:
         cpu = torch.device("cpu")
         yield Attempt(cpu, default_budget(cpu))

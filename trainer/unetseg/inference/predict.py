@@ -8,20 +8,18 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ImageError, MemoryLimitError
 from ..networks import UNet
 from ..volume import LabelArray, Shape
+from .fused import CHANNELS_LAST, FusedUNet, fold
 from .interrupt import interruptible
 from .layout import Layout, least_layout_bytes, plan_layout
 from .memory import Attempt, default_budget, is_out_of_memory, ladder, too_little_memory
-from .onednn import use_onednn
+from .precision import AUTO, choose_precision
 from .streaming import Slab, stream
 from .tiles import TilePlan, least_tile_bytes, plan_tiles, run_tiles
-
-CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
-"""Convolutions on a CPU are up to twice as fast in this layout."""
 
 
 @torch.inference_mode()
@@ -32,6 +30,7 @@ def predict(
     patch_size: Shape,
     device: torch.device,
     memory_bytes: int | None = None,
+    precision: str = AUTO,
     allow_cpu: bool = False,
     progress: Callable[[float], None] = lambda share: None,
     check_cancel: Callable[[], None] | None = None,
@@ -48,6 +47,7 @@ def predict(
         patch_size: of the training, (d, h, w).
         device: slabs come on it, unless memory ran out there.
         memory_bytes: for everything on the device but the network; None: ``default_budget``.
+        precision: a name of ``PRECISIONS``, or ``auto`` for the fastest there.
         allow_cpu: whether to go on on the CPU when the device's memory does not suffice.
         progress: is told the share of the work that is done, 0 … 1; less than before where memory ran out.
         check_cancel: is called before each layer; what it raises ends the prediction.
@@ -56,26 +56,30 @@ def predict(
     Raises:
         ImageError: the image has other channels than the network.
         MemoryLimitError: nothing fits.
+        SettingsError: an unknown precision.
     """
     if image.shape[0] != network.in_channels:
         raise ImageError(
             f"The network takes images of {network.in_channels} channels", received=f"{image.shape[0]} channels"
         )
     shape = (image.shape[1], image.shape[2], image.shape[3])
-    first = Attempt(device, default_budget(device) if memory_bytes is None else memory_bytes)
+    network = copy.deepcopy(network).eval()
+    first = Attempt(
+        device,
+        default_budget(device) if memory_bytes is None else memory_bytes,
+        precision=choose_precision(precision, network, device),
+    )
     done = 0
-    for attempt, plan in _attempts(copy.deepcopy(network).eval(), shape, first, patch_size, allow_cpu=allow_cpu):
+    for attempt, plan in _attempts(network, shape, first, patch_size, allow_cpu=allow_cpu):
         if attempt is not first:
             note(f"Memory did not suffice; continued {attempt}")
         report = partial(_rest, progress, done / shape[0])
         try:
-            engine = _engine(network, attempt.device)
-            with interruptible(engine, check_cancel):
-                for start, logits in _run(engine, image, plan, attempt, done, report):
-                    stop = start + logits.shape[1]
-                    if stop > done:
-                        yield done, logits[:, done - start :].float().softmax(0)
-                        done = stop
+            for start, logits in _run(network, image, plan, attempt, done, report, check_cancel):
+                stop = start + logits.shape[1]
+                if stop > done:
+                    yield done, logits[:, done - start :].float().softmax(0)
+                    done = stop
             return
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -90,11 +94,14 @@ def predict_labels(
     *,
     patch_size: Shape,
     device: torch.device | None = None,
+    precision: str = AUTO,
     check_cancel: Callable[[], None] | None = None,
 ) -> LabelArray:
     """The most probable class (d, h, w) of a prepared image (C, d, h, w); ``device``: None is the network's own."""
     device = device or next(network.parameters()).device
-    slabs = predict(network, image, patch_size=patch_size, device=device, check_cancel=check_cancel)
+    slabs = predict(
+        network, image, patch_size=patch_size, device=device, precision=precision, check_cancel=check_cancel
+    )
     return np.concatenate([slab.max(0).indices.to("cpu", torch.uint8).numpy() for _, slab in slabs])
 
 
@@ -109,15 +116,6 @@ def _least_bytes(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shap
     if _is_streamed(network):
         return least_layout_bytes(network, shape, attempt)
     return least_tile_bytes(network, shape, attempt, patch_size=patch_size)
-
-
-def _engine(network: UNet, device: torch.device) -> UNet:
-    """A copy of the network on the device, in eval mode and in the form that is fastest there."""
-    layout = CHANNELS_LAST[network.dimensions]
-    engine: UNet = copy.deepcopy(network).eval().to(device, memory_format=layout)  # type: ignore[call-overload]
-    if device.type == "cpu":
-        use_onednn(engine)
-    return engine
 
 
 def _is_streamed(network: UNet) -> bool:
@@ -145,7 +143,7 @@ def _attempts(
         pass  # a later rung may fit: with maps in main memory, or on the CPU
     else:
         needed_bytes = plan.needed_bytes
-        tried.add((plan, first.device, first.offload, first.half))
+        tried.add((plan, first.device, first.offload, first.precision))
         yield first, plan
     least = _least_bytes(network, shape, first, patch_size)
     for attempt in ladder(first, needed_bytes=needed_bytes, least_bytes=least, allow_cpu=allow_cpu):
@@ -153,7 +151,7 @@ def _attempts(
             plan = _plan(network, shape, attempt, patch_size)
         except MemoryLimitError:
             continue
-        rung = (plan, attempt.device, attempt.offload, attempt.half)
+        rung = (plan, attempt.device, attempt.offload, attempt.precision)
         if rung not in tried:
             tried.add(rung)
             yield attempt, plan
@@ -167,25 +165,30 @@ def _run(
     attempt: Attempt,
     first_slice: int,
     progress: Callable[[float], None],
+    check_cancel: Callable[[], None] | None,
 ) -> Iterator[Slab]:
+    """Logits as the plan has them computed: by the fast form in slabs, or by the whole network in tiles."""
     storage, compute = attempt.storage, partial(_compute, attempt)
+    engine: nn.Module
     if isinstance(plan, Layout):
-        return stream(
-            network, image, plan, first_slice=first_slice, storage=storage, compute=compute, progress=progress
+        engine = fused = FusedUNet(network).to(attempt.device, attempt.precision)
+        slabs = stream(fused, image, plan, first_slice=first_slice, storage=storage, compute=compute, progress=progress)
+    else:
+        engine = tile = fold(network).to(attempt.device, attempt.precision)
+        slabs = run_tiles(
+            tile, image, plan, first_slice=first_slice, storage=storage, compute=compute, progress=progress
         )
-    return run_tiles(network, image, plan, first_slice=first_slice, storage=storage, compute=compute, progress=progress)
+    with interruptible(engine, check_cancel):
+        yield from slabs
 
 
 def _compute(attempt: Attempt, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """``function(*tensors)`` on the attempt's device and in its precision; float32 is never TF32."""
     layout = CHANNELS_LAST[tensors[0].dim() - 2]
-    there = [tensor.to(attempt.device, memory_format=layout) for tensor in tensors]
+    there = [tensor.to(attempt.device, attempt.precision, memory_format=layout) for tensor in tensors]
     if attempt.device.type != "cuda":
         return function(*there)
-    with (
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-        torch.autocast("cuda", dtype=torch.bfloat16, enabled=attempt.half),
-    ):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return function(*there)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..networks import UNet
+from .fused import FusedUNet
 from .layout import Layout, align_up, encoder_macs, padded_shape, receptive_halo, size_multiple
 
 Slab = tuple[int, Tensor]
@@ -78,7 +79,7 @@ class LevelPass:
 
     def __init__(
         self,
-        network: UNet,
+        network: FusedUNet,
         read: Callable[[int, int], Tensor],
         length: int,
         layout: Layout,
@@ -88,12 +89,13 @@ class LevelPass:
         advance: Callable[[float], None],
     ) -> None:
         self._network = network
+        self._source = network.network
         self._compute = compute
         self._advance = advance
         self._step = layout.steps[0]
-        self._pools: list[int] = [pooling[0] for pooling in network.pooling]
+        self._pools: list[int] = [pooling[0] for pooling in self._source.pooling]
         self._lengths = [length // size for size in itertools.accumulate([1, *self._pools], int.__mul__)]
-        self._shares = _shares_of_work(network, self._lengths)
+        self._shares = _shares_of_work(self._source, self._lengths)
         bottom = len(self._pools)
         self._inputs: list[Map] = []
         self._features: dict[int, Map] = {}
@@ -122,12 +124,14 @@ class LevelPass:
             self._inputs.clear()
 
     def _encode(self, level: int, start: int, stop: int, reader: int = 0) -> Tensor:
-        halo = self._network.encoder_radius
+        halo = self._source.encoder_radius
         first, last = max(0, start - halo), min(self._lengths[level], stop + halo)
-        features = self._compute(self._network.encoders[level], self._inputs[level].read(first, last, reader=reader))
+        rows = slice(start - first, stop - first)
+        inputs = self._inputs[level].read(first, last, reader=reader)
+        features = self._compute(partial(self._network.encode, level, rows=rows), inputs)
         if reader == 0:
             self._advance((stop - start) * self._shares[level])
-        return features[:, :, start - first : stop - first]
+        return features
 
     def _read_features(self, level: int, start: int, stop: int, reader: int) -> Tensor:
         if level in self._features:
@@ -137,17 +141,18 @@ class LevelPass:
     def _pool(self, level: int, start: int, stop: int) -> Tensor:
         factor = self._pools[level]
         features = self._read_features(level, factor * start, factor * stop, reader=0)
-        return self._compute(self._network.pools[level], features)
+        return self._compute(partial(self._network.pool, level), features)
 
     def _decode(self, level: int, start: int, stop: int) -> Tensor:
-        factor, margin = self._pools[level], self._network.decode_margin[level][0]
+        factor, margin = self._pools[level], self._source.decode_margin[level][0]
         first = max(0, (start // factor - margin) * factor)
         last = min(self._lengths[level], align_up(stop, factor) + margin * factor)
         deeper = self._decoded[level + 1].read(first // factor, last // factor)
         skip = self._read_features(level, first, last, reader=1)
-        decoded = self._compute(partial(self._network.decode, level), skip, deeper)
+        rows = slice(start - first, stop - first)
+        decoded = self._compute(partial(self._network.decode, level, rows=rows), skip, deeper)
         self._advance((stop - start) * 2 * self._shares[level])
-        return decoded[:, :, start - first : stop - first]
+        return decoded
 
 
 def _shares_of_work(network: UNet, lengths: Sequence[int]) -> list[float]:
@@ -160,7 +165,7 @@ def _shares_of_work(network: UNet, lengths: Sequence[int]) -> list[float]:
 
 
 def stream(
-    network: UNet,
+    network: FusedUNet,
     image: Tensor,
     layout: Layout,
     *,
@@ -176,7 +181,7 @@ def stream(
     of these slices that is done.
     """
     depth, *plane = image.shape[1:]
-    multiple = size_multiple(network)[0]
+    multiple = size_multiple(network.network)[0]
     depth_cuts = _cuts(first_slice // multiple * multiple, depth, layout.tile[0])
     plane_cuts = list(itertools.product(*(_cuts(0, *size) for size in zip(plane, layout.tile[1:], strict=True))))
     tiles, done = len(depth_cuts) * len(plane_cuts), 0.0
@@ -206,7 +211,7 @@ def _cuts(start: int, stop: int, size: int) -> list[slice]:
 
 
 def _stream_tile(
-    network: UNet,
+    network: FusedUNet,
     image: Tensor,
     tile: tuple[slice, ...],
     layout: Layout,
@@ -215,13 +220,14 @@ def _stream_tile(
     advance: Callable[[float], None],
 ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
     """Logits (K, …) of one tile of the image, piece by piece, each with its place in the image."""
-    padded = padded_shape(network, image.shape[1:])
-    multiple, halo = size_multiple(network), receptive_halo(network)
+    source = network.network
+    padded = padded_shape(source, image.shape[1:])
+    multiple, halo = size_multiple(source), receptive_halo(source)
     box = [
         (max(0, cut.start - halo[axis]), min(padded[axis], align_up(cut.stop, multiple[axis]) + halo[axis]))
         for axis, cut in enumerate(tile)
     ]
-    flat = network.dimensions == 2
+    flat = source.dimensions == 2
     along = 1 if flat else 0
     begin, end = box[along]
 

@@ -17,13 +17,13 @@ OPEN_GATE_LOGIT = 3.0
 """Initial bias of a gate: σ(3) = 0.95."""
 
 
-def resize(features: Tensor, like: Tensor) -> Tensor:
-    """``features`` linearly interpolated to the spatial size of ``like``, a whole multiple of their own.
+def resize(features: Tensor, factor: tuple[int, ...]) -> Tensor:
+    """``features`` (N, C, *s) linearly interpolated to ``factor`` times their size along each axis.
 
     Corners are not aligned: the weights of a voxel then do not depend on the size of the whole, and slabs
     give what the whole volume gives.
     """
-    size = like.shape[2:]
+    size = [length * times for length, times in zip(features.shape[2:], factor, strict=True)]
     return F.interpolate(features, size=size, mode=LINEAR[len(size)], align_corners=False)
 
 
@@ -43,6 +43,7 @@ class GridGate(nn.Module):
         super().__init__()
         dimensions = len(factor)
         conv = CONV[dimensions]
+        self.factor = factor
         self.theta = conv(channels, channels, factor, stride=factor, bias=False)  # type: ignore[arg-type]
         self.phi = conv(gating_channels, channels, 1)
         self.psi = conv(channels, 1, 1)
@@ -62,7 +63,7 @@ class GridGate(nn.Module):
     def coefficients(self, skip: Tensor, gating: Tensor) -> Tensor:
         """α (N, 1, *s), each 0 … 1, on the grid of ``skip`` (N, channels, *s)."""
         q = self.psi(F.relu(self.theta(skip) + self.phi(gating)))
-        return resize(torch.sigmoid(q), like=skip)
+        return resize(torch.sigmoid(q), self.factor)
 
     def forward(self, skip: Tensor, alpha: Tensor) -> Tensor:
         gated: Tensor = self.transform(alpha * skip)
@@ -182,10 +183,14 @@ class AttentionUNet(UNet):
             y = self.decode(level, skip, y)
         return self.head(y), tuple(coefficients)
 
-    def join(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
-        if level > 0:
-            skip = self.gates[str(level)](skip, self.attention(level, skip, deeper))
-        return torch.cat([skip, resize(deeper, like=skip)], dim=1)
+    def upsample(self, level: int, deeper: Tensor) -> Tensor:
+        return resize(deeper, self.pooling[level])
+
+    def gate(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
+        if level == 0:
+            return skip
+        gated: Tensor = self.gates[str(level)](skip, self.attention(level, skip, deeper))
+        return gated
 
     def attention(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
         """α (N, 1, *s) of a gated level, 1 … depth - 2, from what ``decode`` gets there."""

@@ -21,11 +21,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import ImageError
 from .arguments import Pooling, check_arguments, check_width
-from .blocks import BATCH_NORM, MAX_POOL
+from .blocks import BATCH_NORM, MAX_POOL, center_crop
 
 
 class UNet(nn.Module, ABC):
@@ -88,8 +89,17 @@ class UNet(nn.Module, ABC):
         self.pools = nn.ModuleList(MAX_POOL[dimensions](factor, stride=factor) for factor in self.pooling)
 
     @abstractmethod
+    def upsample(self, level: int, deeper: Tensor) -> Tensor:
+        """The decoded features of level + 1 brought to the resolution of ``level``."""
+
+    def gate(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
+        """What the encoder's ``skip`` hands to the decoder: all of it, unless the network has gates."""
+        return skip
+
     def join(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
         """What ``decode`` convolves: the encoder's ``skip`` beside ``deeper`` brought to its resolution."""
+        upsampled = self.upsample(level, deeper)
+        return torch.cat([center_crop(self.gate(level, skip, deeper), upsampled.shape[2:]), upsampled], dim=1)
 
     @property
     def join_margin(self) -> tuple[tuple[int, ...], ...]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from .arguments import Pooling
 from .base import UNet
-from .blocks import CONV, center_crop, double_conv, initialise, up_conv
+from .blocks import CONV, double_conv, initialise, up_conv
 
 
 class UNet2d(UNet):
@@ -80,6 +79,6 @@ class UNet2d(UNet):
         self.head = CONV[2](base_channels, classes, 1)
         initialise(self, self.head)
 
-    def join(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
-        up = self.ups[level](deeper)
-        return torch.cat([center_crop(skip, up.shape[2:]), up], dim=1)
+    def upsample(self, level: int, deeper: Tensor) -> Tensor:
+        upsampled: Tensor = self.ups[level](deeper)
+        return upsampled

@@ -1,0 +1,65 @@
+"""Which precision a device computes in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from inference_networks import CPU, random_image, random_network
+from unetseg.errors import SettingsError
+from unetseg.inference import PRECISIONS, precision, predict
+from unetseg.inference.precision import choose_precision
+
+
+@pytest.fixture
+def network():
+    return random_network("unet_3d", norm="batch", pooling=((2, 2, 2),))
+
+
+@pytest.fixture(autouse=True)
+def forgetful():
+    precision._fastest.cache_clear()
+    yield
+    precision._fastest.cache_clear()
+
+
+@pytest.mark.parametrize(("half", "expected"), [(1.0, torch.float32), (0.9, torch.float32), (0.5, torch.bfloat16)])
+def test_auto_takes_16_bit_where_it_is_clearly_faster_and_measures_once(network, monkeypatch, half, expected):
+    calls = []
+
+    def seconds(kind, device, dimensions, channels):
+        calls.append((kind, dimensions, channels))
+        return half if kind == torch.bfloat16 else 1.0
+
+    monkeypatch.setattr(precision, "_seconds", seconds)
+    assert choose_precision("auto", network, CPU) == expected
+    assert choose_precision("auto", network, CPU) == expected
+    assert calls == [(torch.float32, 3, 8), (torch.bfloat16, 3, 8)]
+
+
+@pytest.mark.parametrize("name", ["unet_2d", "unet_3d"])
+def test_the_measurement_runs(name):
+    pooling = ((2,) * int(name[-2]),)
+    assert choose_precision("auto", random_network(name, norm="batch", pooling=pooling), CPU) in PRECISIONS.values()
+
+
+def test_devices_that_may_lack_16_bit_compute_in_32(network):
+    assert choose_precision("auto", network, torch.device("mps")) == torch.float32
+
+
+def test_an_unknown_precision_is_refused(network):
+    with pytest.raises(SettingsError, match=r"precision must be one of auto, bfloat16, float32. Received: float16"):
+        choose_precision("float16", network, CPU)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_16_bit_rounds_the_probabilities_and_no_more(norm):
+    network = random_network("unet_3d", norm=norm, pooling=((2, 2, 2),))
+    image = random_image(20, 11, 13)
+    given, rounded = (
+        torch.cat([slab for _, slab in predict(network, image, patch_size=(8, 8, 8), device=CPU, precision=name)], 1)
+        for name in PRECISIONS
+    )
+    assert rounded.dtype == torch.float32
+    assert 0 < (given - rounded).abs().max() < 0.1
+    assert (given.argmax(0) == rounded.argmax(0)).float().mean() > 0.98
