@@ -21,3 +21,11 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder}; set UNETSEG_DATA to their folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing else is asked for, 32 bit: also on a machine on which 16 bit is faster, values stay the same."""
+    import torch
+
+    monkeypatch.setattr("unetseg.inference.precision._fastest", lambda *where: torch.float32)

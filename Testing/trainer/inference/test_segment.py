@@ -191,3 +191,14 @@ def test_confirmed_labels_that_the_model_does_not_know_are_refused(volume):
     given[0, 0, :3] = (3, 254, 2)
     with pytest.raises(ImageError, match=r"0 to 2, or 255.*Received: 3, 254\..*Use the model"):
         segment(model(), volume, confirmed=given)
+
+
+def test_the_precision_is_the_user_s_to_choose_and_is_told(volume):
+    own = model()
+    rounded = segment(own, volume, precision="bfloat16", probabilities=True)
+    exact = segment(own, volume, probabilities=True)
+    assert "Computed in 16-bit precision, which may move a class border by rounding" in rounded.notes
+    assert not any("16-bit" in note for note in exact.notes)
+    assert 0 < np.abs(rounded.probabilities - exact.probabilities).max() < 0.1
+    with pytest.raises(SettingsError, match="precision must be one of"):
+        segment(own, volume, precision="exact")

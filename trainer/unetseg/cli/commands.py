@@ -111,6 +111,9 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         help="labels that are right: a label map, 255 elsewhere, or slices of a project; kept, and carried around them",
     )  # fmt: skip
     _add_device(parser)
+    parser.add_argument(
+        "--precision", default="auto", metavar="P", help="auto (what is fastest there), float32, bfloat16"
+    )
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -206,6 +209,7 @@ def _segment(arguments: argparse.Namespace) -> None:
             confirmed=arguments.confirmed,
             device=arguments.device,
             memory_gb=arguments.memory_gb,
+            precision=arguments.precision,
             warm=jobs.Warm(),
             control=control,
             report=display,

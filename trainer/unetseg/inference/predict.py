@@ -69,6 +69,8 @@ def predict(
         default_budget(device) if memory_bytes is None else memory_bytes,
         precision=choose_precision(precision, network, device),
     )
+    if first.precision != torch.float32:
+        note("Computed in 16-bit precision, which may move a class border by rounding")
     done = 0
     for attempt, plan in _attempts(network, shape, first, patch_size, allow_cpu=allow_cpu):
         if attempt is not first:

@@ -15,6 +15,7 @@ from ..model_file import Model
 from ..preprocessing import Prepared, preprocess
 from ..volume import UNLABELLED, LabelArray, LabelMap, Shape, Volume
 from .devices import GIB, available_devices, choose_device
+from .precision import AUTO
 from .predict import least_bytes, predict
 from .restore import restore
 
@@ -44,6 +45,7 @@ def segment(
     *,
     device: str = "auto",
     memory_gb: float | None = None,
+    precision: str = AUTO,
     uncertainty: bool = False,
     probabilities: bool = False,
     confirmed: LabelArray | None = None,
@@ -56,6 +58,7 @@ def segment(
         preprocess(volume, model.document.plan),
         device=device,
         memory_gb=memory_gb,
+        precision=precision,
         uncertainty=uncertainty,
         probabilities=probabilities,
         confirmed=confirmed,
@@ -70,6 +73,7 @@ def segment_prepared(
     *,
     device: str = "auto",
     memory_gb: float | None = None,
+    precision: str = AUTO,
     uncertainty: bool = False,
     probabilities: bool = False,
     confirmed: LabelArray | None = None,
@@ -82,6 +86,7 @@ def segment_prepared(
         device: a name of ``available_devices``, or ``auto``: the fastest with enough memory, and the CPU
             where that runs out after all.
         memory_gb: what inference may take on the device beside the network; None: most of what is free.
+        precision: a name of ``PRECISIONS``, or ``auto`` for the fastest on the device.
         confirmed: labels that a user has said to be right, uint8 (D, H, W) of the volume, 255 elsewhere. The result
             repeats them exactly; where a whole slice is labelled, what it corrects is carried into the slices around it
             (see ``carry``), for which the probabilities of the whole volume are kept in memory, 2 bytes each.
@@ -92,7 +97,7 @@ def segment_prepared(
         DeviceError: no such device.
         ImageError: the image has other channels than the network, ``confirmed`` another shape or an unknown label.
         MemoryLimitError: not even the smallest piece fits.
-        SettingsError: ``memory_gb`` is not positive.
+        SettingsError: ``memory_gb`` is not positive, or the precision is unknown.
     """
     if memory_gb is not None and not memory_gb > 0:
         raise SettingsError("The memory limit must be positive", received=f"{memory_gb} GB")
@@ -111,6 +116,7 @@ def segment_prepared(
         patch_size=patch_size,
         device=choice.device,
         memory_bytes=None if memory_gb is None else int(memory_gb * GIB),
+        precision=precision,
         allow_cpu=device == "auto",
         progress=progress,
         check_cancel=check_cancel,
