@@ -13,7 +13,7 @@ def confirmAndTurnTo(loop, volume):
     """Without a moment for what is left for idle time; returns the case's folder in the project."""
     loop.logic.jumpTo(0, 2)
     loop.settle()
-    folder = loop.folder / "project" / "cases" / loop.logic._correcting.caseId
+    folder = loop.folder / "project" / "cases" / loop.logic._correcting.store.caseId
     loop.logic.confirmSlice("Red")
     loop.parameters.volume = volume
     loop.settle()

@@ -32,7 +32,7 @@ def test_a_scene_added_to_another_one_is_followed_with_its_corrections(loop, tmp
 def test_the_slices_of_a_scene_from_another_computer_can_be_learned_from(loop, tmp_path):
     loop.logic.setProjectFolder(str(tmp_path / "elsewhere"))
     loop.settle()
-    assert (loop.folder / "elsewhere" / "cases" / loop.logic._correcting.caseId / "slices.json").is_file()
+    assert (loop.folder / "elsewhere" / "cases" / loop.logic._correcting.store.caseId / "slices.json").is_file()
     loop.addVersion()
     loop.settle()
     assert loop.logic.whyNotTrain() == ""

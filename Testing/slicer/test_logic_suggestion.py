@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from UNetSegmentLib import correcting
+from UNetSegmentLib import next_slice
 
 # The grey values have no order and are the uncertainty, too. The spacing is the same along all axes: slices along D are
 # proposed, after the middle one of them and one across it.
@@ -12,7 +12,7 @@ MIDDLE, ACROSS = (0, 3), (1, 4)
 
 @pytest.fixture
 def byUncertainty(monkeypatch):
-    monkeypatch.setattr(correcting, "SUGGEST_BY_UNCERTAINTY", True)
+    monkeypatch.setattr(next_slice, "SUGGEST_BY_UNCERTAINTY", True)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_of_a_prediction_that_undo_brings_back_gaps_decide(loop, byUncertainty):
 
 def test_what_is_known_of_a_segmentation_is_let_go_with_it(loop, byUncertainty):
     loop.segment()
-    assert loop.logic._correcting._scored is not None
+    assert loop.logic._correcting._nextSlice._scored is not None
     loop.addVolume(seed=1, name="another")
     loop.settle()
-    assert loop.logic._correcting._scored is None
+    assert loop.logic._correcting._nextSlice._scored is None

@@ -1,11 +1,9 @@
-"""The user's corrections of the segmentation at hand: found, confirmed, kept with the scene and the project."""
+"""The user's corrections of the segmentation at hand: found and confirmed."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import zlib
-from collections.abc import Generator
 from typing import Any
 
 import qt
@@ -15,26 +13,14 @@ from slicer.util import VTKObservationMixin
 
 from unetseg.config import Label
 from unetseg.errors import ImageError, UnetsegError
-from unetseg.suggestion import SliceScores, Suggestion, score_slices, suggest
-from unetseg.volume import LabelArray, Shape
+from unetseg.suggestion import Suggestion
+from unetseg.volume import LabelArray
 
+from .case_store import CaseStore
 from .corrections import Changes, Corrections, SliceRow
 from .effort import EffortClock
-from .images import ImageExport
-from .mrml_adapter import volumeGeometry
-from .record import (
-    CASE,
-    loadRecord,
-    recordBaseline,
-    recordedCase,
-    recordedVolume,
-    recordNode,
-    removeRecord,
-    restoreFromTags,
-    saveRecord,
-    segmentationOf,
-    tagSegments,
-)
+from .next_slice import NextSlice
+from .record import recordedVolume, removeRecord, segmentationOf
 from .segmentation_adapter import LabelReader, bindSegments
 from .slice_views import jumpToSlice, shownSlice
 from .wording import listed, suggestionReason
@@ -44,11 +30,6 @@ UNDOABLE_RESULTS = 3
 """Results whose undoing is understood; what each has predicted is kept for it."""
 MILLISECONDS_TO_SETTLE = 300
 """Edits are looked for when none has come for this long: a stroke is one edit."""
-SUGGEST_BY_UNCERTAINTY = False
-"""Where the network's uncertainty is known, propose the slice where it is least sure, instead of the largest gap.
-
-Off as long as ``Testing/benchmarks/suggestion_study.py`` does not find that this needs fewer slices.
-"""
 
 _EDIT_EVENTS = (
     "SourceRepresentationModified",
@@ -57,7 +38,7 @@ _EDIT_EVENTS = (
     "SegmentAdded",
     "SegmentRemoved",
 )
-_SCAN, _SAVE, _BASELINE, _SCORE = "scan", "save", "baseline", "score"
+_SCAN = "scan"
 
 
 class Correcting(VTKObservationMixin):
@@ -72,15 +53,14 @@ class Correcting(VTKObservationMixin):
         self.changes: Changes | None = None
         self.suggestion: Suggestion | None = None
         self.rows: tuple[SliceRow, ...] = ()
-        self.caseId = ""
-        self.images = ImageExport()
+        self.store = CaseStore(workspace)
         self.effort = EffortClock()
         self._workspace = workspace
+        self._nextSlice = NextSlice(workspace)
         self._volume: Any = None
         self._segmentation: Any = None
         self._problem = ""
         self._undoable: dict[int, tuple[LabelArray, str]] = {}
-        self._scored: tuple[LabelArray, SliceScores] | None = None
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
         self._settle.setInterval(MILLISECONDS_TO_SETTLE)
@@ -101,7 +81,7 @@ class Correcting(VTKObservationMixin):
             self._workspace.changed.emit()
             return
         try:
-            self._load()
+            self.corrections = self.store.load(segmentation, volume, self.labels())
         except UnetsegError as error:
             self._problem = f"{error.rule}. {error.remedy}"
             self._workspace.report(error)
@@ -131,14 +111,8 @@ class Correcting(VTKObservationMixin):
     def introduce(self) -> None:
         """Store what the scene brings along in a project that does not know of it, as on another computer."""
         known = (case.id for case in self._workspace.project.cases())
-        if self.corrections is not None and self.corrections.slices and self.caseId not in known:
-            self.save()
-
-    def begin(self, segmentation: Any, volume: Any, caseId: str) -> None:
-        """A new segmentation belongs to this case of the project from its first moment on."""
-        geometry = volumeGeometry(volume)
-        saveRecord(segmentation, volume, Corrections(geometry.shape, geometry.spacing_mm))
-        recordNode(segmentation).SetParameter(CASE, caseId)
+        if self.corrections is not None and self.corrections.slices and self.store.caseId not in known:
+            self._save()
 
     def release(self) -> None:
         """Let go of the nodes; what is confirmed lies in the scene and the project already."""
@@ -146,10 +120,10 @@ class Correcting(VTKObservationMixin):
         removeRecord(None)
         self._settle.stop()
         self._workspace.tasks.cancel(_SCAN)
-        self._workspace.tasks.cancel(_SCORE)
-        self._record()
+        self._nextSlice.forget()
+        self.store.finish()
         self._volume = self._segmentation = self.corrections = self.changes = self.suggestion = None
-        self.rows, self.caseId, self._problem, self._scored = (), "", "", None
+        self.rows, self._problem = (), ""
         self._undoable.clear()
 
     def labels(self) -> tuple[Label, ...]:
@@ -198,14 +172,14 @@ class Correcting(VTKObservationMixin):
         reader, seconds = self.reader(), self.effort.take() / max(len(planes), 1)
         for axis, index in planes:
             self.corrections.confirm(axis, index, reader.slice(axis, index), seconds)
-        self.save()
+        self._save()
         self._scan()
 
     def remove(self, axis: int, index: int) -> None:
         """Take a confirmation back, or skip a suggestion; what was painted stays."""
         if any((taken.axis, taken.index) == (axis, index) for taken in self.corrections.slices):
             self.corrections.remove(axis, index)
-            self.save()
+            self._save()
         else:
             self.skipSuggestion()
         self._scan()
@@ -219,7 +193,7 @@ class Correcting(VTKObservationMixin):
         """Propose another slice."""
         if self.suggestion is not None:
             self.corrections.skipped = (*self.corrections.skipped, (self.suggestion.axis, self.suggestion.index))
-            self.save()
+            self._save()
             self._suggest()
 
     def suggestionText(self) -> str:
@@ -246,8 +220,8 @@ class Correcting(VTKObservationMixin):
         for oldest in tuple(self._undoable)[: -2 * UNDOABLE_RESULTS]:
             del self._undoable[oldest]
         self._setBaseline(baseline, version)
-        self._score(uncertainty)
-        self.save()
+        self._nextSlice.learn(self.corrections, uncertainty, self._suggest)
+        self._save()
         self._scan()
 
     def settle(self) -> None:
@@ -262,71 +236,12 @@ class Correcting(VTKObservationMixin):
         self._workspace.tasks.drain(_SCAN)
         return self.changes.editedVoxels
 
-    @property
-    def saving(self) -> bool:
-        """Whether something confirmed is still on its way into the project."""
-        return self._workspace.tasks.busy(_SAVE)
-
-    def save(self) -> None:
-        """Into the scene and into the project's folder, in the next idle moments."""
-        # The choices of now: another volume may be chosen before those moments come.
-        steps = self._saved(self.labels(), self._workspace.chosenVolumes())
-        self._workspace.tasks.run(_SAVE, steps, onError=self._workspace.report)
-
-    def _saved(self, labels: tuple[Label, ...], volumes: list[Any]) -> Generator[None, None, None]:
-        workspace, corrections = self._workspace, self.corrections
-        if slicer.mrmlScene.IsNodePresent(self._segmentation):
-            saveRecord(self._segmentation, self._volume, corrections)
-            recordNode(self._segmentation).SetParameter(CASE, self.caseId)
-            yield
-            yield from tagSegments(self._segmentation, corrections)
-        name, shape = self._volume.GetName(), corrections.shape
-        yield from workspace.project.saveCaseInSteps(self.caseId, name, corrections.slices, shape, labels)
-        if corrections.slices:
-            chosen = list(itertools.takewhile(lambda node: node is not None, volumes))
-            yield from self.images.steps(workspace.project, self.caseId, chosen)
-
-    def _load(self) -> None:
-        """The record of the scene, else what the segments' tags tell, else nothing confirmed yet."""
-        geometry = volumeGeometry(self._volume)
-        found = self._recorded(geometry.shape)
-        self.corrections = found or Corrections(geometry.shape, geometry.spacing_mm)
-        if found is None:
-            self._restore()
-        self.caseId = recordedCase(self._segmentation) or self._workspace.project.newCaseId()
-
-    def _restore(self) -> None:
-        """What the segments' tags tell of a segmentation that was loaded from a file of its own."""
-        try:
-            restoreFromTags(self._segmentation, self.corrections, self.reader())
-        except UnetsegError as error:
-            self._workspace.report(error)
-
-    def _recorded(self, shape: Shape) -> Corrections | None:
-        """What is recorded for a volume of this shape; of a damaged record what is left."""
-        try:
-            found = loadRecord(self._segmentation)
-        except UnetsegError as error:
-            self._workspace.report(error)
-            found = loadRecord(self._segmentation)
-        if found is not None and found.shape != shape:
-            raise ImageError(
-                _("The segmentation was corrected on a volume of another size"),
-                received=f"{found.shape}, {shape}",
-                remedy=_("Choose the volume that it was made for, or another segmentation"),
-            )
-        return found
+    def _save(self) -> None:
+        self.store.save(self._segmentation, self._volume, self.corrections, self.labels())
 
     def _setBaseline(self, baseline: LabelArray, version: str) -> None:
         self.corrections.setBaseline(baseline, version)
-        saveRecord(self._segmentation, self._volume, self.corrections)
-        steps = recordBaseline(self._segmentation, self.corrections)
-        self._workspace.tasks.run(_BASELINE, steps, onError=self._workspace.report)
-
-    def _record(self) -> None:
-        """Finish what is on its way into the scene and the project."""
-        for key in (_SAVE, _BASELINE):
-            self._workspace.tasks.drain(key)
+        self.store.saveBaseline(self._segmentation, self._volume, self.corrections)
 
     def _onEdited(self, caller: Any, event: str) -> None:
         self.effort.touch()
@@ -348,32 +263,11 @@ class Correcting(VTKObservationMixin):
         self.changes = changes
         self._suggest()
 
-    def _score(self, uncertainty: LabelArray | None) -> None:
-        """Find out, in the next idle moments, on which slices the network was unsure of the new baseline."""
-        self._workspace.tasks.cancel(_SCORE)
-        if SUGGEST_BY_UNCERTAINTY and uncertainty is not None:
-            baseline = self.corrections.baseline
-            steps = score_slices(baseline, uncertainty, self.corrections.spacing_mm)
-            onDone = functools.partial(self._onScored, baseline)
-            self._workspace.tasks.run(_SCORE, steps, onDone, self._workspace.report)
-
-    def _onScored(self, baseline: LabelArray, scores: SliceScores) -> None:
-        self._scored = (baseline, scores)
-        if self.changes is not None:
-            self._suggest()
-
     def _suggest(self) -> None:
-        # After an undo another prediction is the baseline, of which nothing is known any more.
-        known = self._scored is not None and self._scored[0] is self.corrections.baseline
-        self.suggestion = suggest(
-            self.changes.foreground,
-            [(taken.axis, taken.index) for taken in self.corrections.slices],
-            self.corrections.skipped,
-            self.corrections.spacing_mm,
-            self._scored[1] if known else None,
-        )
-        self.rows = self.corrections.rows(self.changes, self.suggestion)
-        self._workspace.changed.emit()
+        if self.changes is not None:
+            self.suggestion = self._nextSlice.choose(self.corrections, self.changes)
+            self.rows = self.corrections.rows(self.changes, self.suggestion)
+            self._workspace.changed.emit()
 
 
 class _FingerprintingReader:

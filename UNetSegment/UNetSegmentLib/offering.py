@@ -43,7 +43,7 @@ class Offering:
 
         ``notes`` are what else the user should know.
         """
-        if prediction is None or prediction.target.caseId != self._correcting.caseId:
+        if prediction is None or prediction.target.caseId != self._correcting.store.caseId:
             ready = _("The new version “{name}” is ready.").format(name=version.name)
             remedy = _("Choose it in the list of versions to use it")
             figures = (trialText(trial),) if trial.slices or not trial.improved else ()

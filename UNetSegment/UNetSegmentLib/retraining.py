@@ -137,8 +137,8 @@ class Retraining:
         """Steps of a job: the slices as they are now, the training, and the new version on the open volume."""
         workspace, correcting = self._workspace, self._correcting
         if correcting.corrections is not None and correcting.corrections.slices:
-            yield from correcting.images.steps(workspace.project, correcting.caseId, workspace.volumes())
-        while correcting.saving:
+            yield from correcting.store.images.steps(workspace.project, correcting.store.caseId, workspace.volumes())
+        while correcting.store.saving:
             yield
         self._checked = None
         base = self._base()

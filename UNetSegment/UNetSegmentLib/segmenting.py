@@ -99,7 +99,7 @@ class Segmenting:
         version = version or workspace.version()
         if version is None:
             raise SettingsError(_("A model has to be chosen"), remedy=_("Choose one under Model"))
-        caseId = self._correcting.caseId or workspace.project.newCaseId()
+        caseId = self._correcting.store.caseId or workspace.project.newCaseId()
         return Target(volumes, parameters.segmentation, version, caseId, region)
 
     def steps(self, target: Target) -> Steps:
@@ -108,8 +108,8 @@ class Segmenting:
         The confirmed slices are handed to the worker, so that the prediction joins them without a step.
         """
         workspace = self._workspace
-        images = yield from self._correcting.images.steps(workspace.project, target.caseId, target.volumes)
-        while self._correcting.saving:
+        images = yield from self._correcting.store.images.steps(workspace.project, target.caseId, target.volumes)
+        while self._correcting.store.saving:
             yield
         confirmed = next((str(case.annotation) for case in workspace.project.cases() if case.id == target.caseId), None)
         folder = workspace.project.newJobFolder()
@@ -158,7 +158,7 @@ class Segmenting:
         segmentation = target.segmentation
         if segmentation is None:
             segmentation = createSegmentation(volume, target.version.labels, _resultName(volume))
-            self._correcting.begin(segmentation, volume, target.caseId)
+            self._correcting.store.begin(segmentation, volume, target.caseId)
         prepareSegmentation(segmentation, volume, target.version.labels)
         self._choose(target, segmentation)
         self._write(prediction, segmentation)

@@ -42,7 +42,7 @@ def checkTraining(workspace: Workspace, correcting: Correcting) -> TrainingCheck
     names, channels = tuple(label.name for label in labels), len(workspace.channelNames())
     cases, counts, unreadable = [], [], []
     for case in workspace.project.cases():
-        hasImages = case.id == correcting.caseId or len(case.images) >= channels
+        hasImages = case.id == correcting.store.caseId or len(case.images) >= channels
         if case.slices and case.labelNames == names and hasImages:
             try:
                 counts.append(_voxelsPerSlice(case.annotation, case.annotation.stat().st_mtime_ns))
