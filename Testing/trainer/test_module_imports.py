@@ -39,17 +39,8 @@ LAYERS: dict[str, tuple[set[str], set[str], set[str]]] = {
     ),
     "actions": (
         {
-            *(
-                "workspace",
-                "case_store",
-                "next_slice",
-                "correcting",
-                "segmenting",
-                "offering",
-                "retraining",
-                "training_check",
-            ),
-            *("training_check", "version_actions", "computation"),
+            *("workspace", "case_store", "next_slice", "correcting", "segmenting", "offering"),
+            *("retraining", "training_check", "version_actions", "computation"),
         },
         {"values", "corrections", "project", "adapters", "process"},
         {"numpy", "slicer", "qt"},
