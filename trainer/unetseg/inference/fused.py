@@ -137,7 +137,8 @@ class Composite(nn.Module):
         coarse = self.convolution(x, cut)
         sizes = [rows.stop - rows.start, *(f * n for f, n in zip(self.factor[1:], x.shape[3:], strict=True))]
         layout = CHANNELS_LAST[len(sizes)]
-        fine = torch.empty((len(x), self.channels, *sizes), dtype=x.dtype, device=x.device, memory_format=layout)
+        shape = (len(x), self.channels, *sizes)
+        fine = torch.empty(shape, dtype=coarse.dtype, device=x.device, memory_format=layout)
         for number, place in enumerate(self.places):
             first, last = (-((place[0] - row) // self.factor[0]) for row in (rows.start, rows.stop))
             begin = [first + self._offset(place[0], 0) - cut[0], *map(self._offset, place[1:], itertools.count(1))]
@@ -220,14 +221,14 @@ class FusedUNet(nn.Module):
     def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = fold(network)
-        self._joins = nn.ModuleList(_Join(self.network, level) for level in range(network.depth - 1))
+        self.joins = nn.ModuleList(Join(self.network, level) for level in range(network.depth - 1))
 
     def encode(self, level: int, x: Tensor, rows: slice) -> Tensor:
         """The encoder's features of these slices of its input (N, C, *s), of which up to two around count as well."""
         cut = _cut(rows, x.shape[2])
         begin = rows.start - RADIUS if cut[0] else 0
         x = x[:, :, begin : rows.stop + RADIUS if cut[1] else None]
-        for layer in _layers(self.network.encoders[level]):
+        for layer in convolutions(self.network.encoders[level]):
             x = layer(x, cut)
         return x.narrow(2, 0 if cut[0] else rows.start, rows.stop - rows.start)
 
@@ -239,22 +240,28 @@ class FusedUNet(nn.Module):
         """The decoder's features of these slices of ``skip``, whose windows of the pooling are those of ``deeper``."""
         cut = _cut(rows, skip.shape[2])
         begin, end = (rows.start if cut[0] else 0), (rows.stop if cut[1] else skip.shape[2])
-        x: Tensor = self._joins[level](self.network, skip, deeper, slice(begin, end), cut)
+        x: Tensor = self.joins[level](self, skip, deeper, slice(begin, end), cut)
         return x.narrow(2, rows.start - begin, rows.stop - rows.start)
 
     def head(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network.head(x)
         return logits
 
+    def upsample(self, level: int, deeper: Tensor) -> Tensor:
+        return self.network.upsample(level, deeper)
 
-class _Join(nn.Module):
+    def gate(self, level: int, skip: Tensor, deeper: Tensor) -> Tensor:
+        return self.network.gate(level, skip, deeper)
+
+
+class Join(nn.Module):
     """A decoder that convolves the skip and what comes from below each on its own."""
 
     def __init__(self, network: UNet, level: int) -> None:
         super().__init__()
         self.level = level
-        first, self.second = _layers(network.decoders[level])
-        channels = len(_layers(network.encoders[level])[-1].weight)
+        first, self.second = convolutions(network.decoders[level])
+        channels = len(convolutions(network.encoders[level])[-1].weight)
         of_skip, of_deeper = first.weight[:, :channels], first.weight[:, channels:]
         padding, stride = first.padding, first.stride
         self.first = Convolution(of_skip, None, padding=padding, stride=stride, relu=True)
@@ -264,7 +271,7 @@ class _Join(nn.Module):
         else:
             self.below = Convolution(of_deeper, first.bias, padding=padding, stride=stride, relu=False)
 
-    def forward(self, network: UNet, skip: Tensor, deeper: Tensor, rows: slice, cut: Cut) -> Tensor:
+    def forward(self, network: FusedUNet, skip: Tensor, deeper: Tensor, rows: slice, cut: Cut) -> Tensor:
         needed = slice(rows.start - RADIUS * cut[0], rows.stop + RADIUS * cut[1])
         if isinstance(self.below, Composite):
             below = self.below(deeper, slice(rows.start - cut[0], rows.stop + cut[1]), cut)
@@ -275,7 +282,7 @@ class _Join(nn.Module):
         return joined
 
 
-def _layers(block: nn.Module) -> list[Convolution]:
+def convolutions(block: nn.Module) -> list[Convolution]:
     """Of a folded double convolution."""
     return [layer for layer in block.children() if isinstance(layer, Convolution)]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..networks import UNet
+from ..networks import AttentionUNet, UNet
 from ..volume import Shape
 from .memory import Attempt, too_little_memory
 
@@ -172,11 +172,19 @@ class _Costs:
         for pooling in network.pooling:
             self.lengths.append(self.lengths[-1] // pooling[0])
             self.areas.append(self.areas[-1] // math.prod(pooling[1:]))
-        layers = [_convolutions(block) for block in network.encoders]
-        self.inputs = [each[0].in_channels for each in layers]
-        self.channels = [each[-1].out_channels for each in layers]
-        self.macs = encoder_macs(network)
+        self.encoders = [_convolutions(block) for block in network.encoders]
+        self.channels = [block[-1].out_channels for block in self.encoders]
         self.bottom = len(self.pools)
+        self.decoders = [self._decoder_macs(level) for level in range(self.bottom)]
+
+    def _decoder_macs(self, level: int) -> tuple[int, int]:
+        """Multiply-adds of a voxel in a decoder's first and second convolution, as ``FusedUNet`` computes them."""
+        first, second = _convolutions(self.network.decoders[level])
+        if isinstance(self.network, AttentionUNet):
+            return first.weight.numel(), second.weight.numel()
+        of_skip = first.weight.numel() // first.in_channels * self.channels[level]
+        taps = math.prod(3 if factor == 1 else 2 for factor in self.network.pooling[level])
+        return of_skip + first.out_channels * self.channels[level + 1] * taps, second.weight.numel()
 
     def layouts(self) -> Iterator[Layout]:
         for first, deeper in itertools.product(SLAB_SLICES, SLAB_SLICES):
@@ -193,46 +201,57 @@ class _Costs:
             slices = align_up(slices, self.pools[level])
         return min(slices, self.lengths[level])
 
-    def _halo(self, level: int) -> int:
-        """Slices on both sides that the decoder of a slab computes in vain, together."""
+    def _margin(self, level: int) -> int:
+        """Slices of the skip that the decoder of a slab reads on both sides of it, together."""
         return 2 * self.network.decode_margin[level][0] * self.pools[level]
 
     def work(self, layout: Layout) -> float:
-        """Multiply-adds of one tile in proportion to its voxels; the decoder does about twice the encoder's."""
-        total = 0.0
-        for level, step in enumerate(layout.steps):
-            cut = step < self.lengths[level]
-            encoded = 1 + cut * 2 * self.network.encoder_radius / step
-            decoded = 1 + cut * self._halo(level) / step if level < self.bottom else 0
-            passes = 2 if level < layout.recomputed else 1
-            total += self.areas[level] * self.lengths[level] * self.macs[level] * (passes * encoded + 2 * decoded)
-        return total
+        """Multiply-adds of one tile."""
+        return sum(
+            self._slice_macs(level, layout) * area * length
+            for level, (area, length) in enumerate(zip(self.areas, self.lengths, strict=True))
+        )
+
+    def _slice_macs(self, level: int, layout: Layout) -> float:
+        """Of a voxel of the level, with those that a slab computes beyond its ends."""
+        step = layout.steps[level]
+        cut = step < self.lengths[level]
+        beyond = 2 * cut
+        first, second = (layer.weight.numel() for layer in self.encoders[level])
+        total = first * (step + beyond) + second * step
+        if level < self.bottom:
+            joined, last = self.decoders[level]
+            total += joined * (step + beyond) + last * step
+            if level < layout.recomputed:
+                again = step + cut * self._margin(level)
+                total += first * (again + beyond) + second * again
+        return total / step
 
     def _needed_bytes(self, steps: tuple[int, ...], recomputed: int) -> int:
-        stored = 0 if self.attempt.offload else self._stored_floats(steps, recomputed)
-        largest = max(self._working_floats(level, step) for level, step in enumerate(steps))
+        stored = 0 if self.attempt.offload else self._stored_values(steps, recomputed)
+        largest = max(self._working_values(level, step) for level, step in enumerate(steps))
         slab = 4 * self.network.classes * steps[0] * self.areas[0]  # logits, probabilities and their temporaries
         whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
-        maps = estimated_bytes(stored + largest, self.attempt.precision)
-        return maps + FLOAT_BYTES * (slab + whole)
+        return estimated_bytes(stored + largest, self.attempt.precision) + FLOAT_BYTES * (slab + whole)
 
-    def _working_floats(self, level: int, step: int) -> int:
-        """Encoder: input, convolved, normalised. Decoder: skip, up-convolved, joined, convolved, normalised."""
-        c = self.channels[level]
-        encoder = (step + 2 * self.network.encoder_radius) * (self.inputs[level] + 2 * c)
+    def _working_values(self, level: int, step: int) -> int:
+        """Encoder: input and what both convolutions give. Decoder: skip, and at most two maps of its size beside it."""
+        channels = self.channels[level]
         if level == self.bottom:
-            return self.areas[level] * encoder
-        decoder = (step + self._halo(level)) * (4 * c + 2 * self.channels[level + 1])
-        return self.areas[level] * max(encoder, decoder)
+            return self.areas[level] * self._encoder_values(level, step)
+        slices = step + self._margin(level)
+        joined = 2 * (step + 2) * channels + slices * channels
+        deeper = slices // self.pools[level] * self.areas[level + 1] * self.channels[level + 1]
+        if isinstance(self.network, AttentionUNet):  # the gated skip, and the deeper map at this resolution
+            joined += slices * (channels + self.channels[level + 1])
+        return max(self.areas[level] * self._encoder_values(level, slices), self.areas[level] * joined + deeper)
 
-    def _with_halos(self, slices: int, level: int, step: int) -> int:
-        """Slices in memory for so many of use: each slab keeps the halo that it was computed with."""
-        if step == self.lengths[level]:
-            return slices
-        halo = 2 * self.network.encoder_radius if level == self.bottom else self._halo(level)
-        return slices + align_up(slices, step) // step * halo
+    def _encoder_values(self, level: int, slices: int) -> int:
+        """Of one pixel of the plane."""
+        first, second = self.encoders[level]
+        return (slices + 4) * first.in_channels + (slices + 2) * first.out_channels + slices * second.out_channels
 
-    def _stored_floats(self, steps: tuple[int, ...], recomputed: int) -> int:
+    def _stored_values(self, steps: tuple[int, ...], recomputed: int) -> int:
         """Maps that wait between levels: never more slices than from the decoder's place to the encoder's."""
         radius = self.network.encoder_radius
         total, ahead = 0, 0
@@ -240,17 +259,17 @@ class _Costs:
             length, step = self.lengths[level], steps[level]
             if level:  # decoded slices, until the level above has read them
                 pool = self.pools[level - 1]
-                waiting = step + (steps[level - 1] + self._halo(level - 1)) // pool + 1
-                total += self.areas[level] * self.channels[level] * self._with_halos(min(length, waiting), level, step)
+                waiting = step + (steps[level - 1] + self._margin(level - 1)) // pool + 1
+                total += self.areas[level] * self.channels[level] * min(length, waiting)
             if level == self.bottom:
                 ahead = step + radius
                 window = step + 2 * radius
             else:
-                ahead = self._halo(level) + 2 * step + radius + self.pools[level] * ahead
-                window = ahead + step + self._halo(level)
+                ahead = self._margin(level) + 2 * step + radius + self.pools[level] * ahead
+                window = ahead + step + self._margin(level)
             kept = level >= recomputed or level == self.bottom
             if kept and level < self.bottom:
-                total += self.areas[level] * self.channels[level] * self._with_halos(min(length, window), level, step)
+                total += self.areas[level] * self.channels[level] * min(length, window)
                 window = 2 * step + 2 * radius
-            total += self.areas[level] * self.inputs[level] * min(length, window)
+            total += self.areas[level] * self.encoders[level][0].in_channels * min(length, window)
         return total
