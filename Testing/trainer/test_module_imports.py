@@ -19,7 +19,7 @@ LAYERS: dict[str, tuple[set[str], set[str], set[str]]] = {
     "values": ({"signal", "state", "effort", "wording", "parameters", "settings"}, set(), {"slicer", "qt"}),
     "corrections": ({"change_scan", "corrections", "confirmed", "comparison", "trial"}, {"values"}, {"numpy"}),
     "project": (
-        {"project", "project_folder", "cases", "versions", "contents", "disk", "job_folders"},
+        {"project", "project_folder", "project_models", "cases", "versions", "contents", "disk", "job_folders"},
         set(),
         set(),
     ),
