@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from fake_worker import predict, save_model, set_mode, start_command
 from unetseg.config import Label
 from unetseg.labelled_slices import LabelledSlice, load_slices
-from unetseg.messages import Request, Segment, Train, decode
+from unetseg.messages import Request, Segment, Train
+from unetseg.protocol import decode
 from UNetSegmentLib.corrections import SliceState
 from UNetSegmentLib.state import Notice
 from UNetSegmentLib.versions import Version, utcNow

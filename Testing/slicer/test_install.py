@@ -86,7 +86,7 @@ def test_another_python_gets_none_of_slicers_environment(monkeypatch):
 
 def test_the_command_finds_the_trainer_from_any_folder(tmp_path):
     command = install.launchCommand(sys.executable)
-    code = "import unetseg.messages; print(unetseg.messages.PROTOCOL_VERSION)"
+    code = "from unetseg.protocol import PROTOCOL_VERSION; print(PROTOCOL_VERSION)"
     done = subprocess.run(
         [command.program, "-c", code], env=command.environment, cwd=tmp_path, check=True, capture_output=True, text=True
     )

@@ -9,7 +9,8 @@ import qt
 import slicer
 
 from unetseg.errors import ProtocolError
-from unetseg.messages import MAX_LINE_BYTES, Cancel, Capabilities, Describe, Release, encode
+from unetseg.messages import Cancel, Capabilities, Describe, Release
+from unetseg.protocol import MAX_LINE_BYTES, encode
 from UNetSegmentLib import child_process, process_tree
 from UNetSegmentLib.child_process import LaunchCommand
 from UNetSegmentLib.install import explainFailure
@@ -20,7 +21,8 @@ SECONDS_TO_WAIT = 30.0
 SPEAK = f"""
 import os, signal, sys, time
 sys.path.insert(0, {os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "trainer")!r})
-from unetseg.messages import Capabilities, Failed, Progress, decode, encode
+from unetseg.messages import Capabilities, Failed, Progress
+from unetseg.protocol import decode, encode
 def say(message): sys.stdout.write(encode(message)); sys.stdout.flush()
 def answer(line): return Capabilities(decode(line).id, (), (), (), (), (), {{}})
 """

@@ -18,14 +18,14 @@ MODULES = {
     for path in sorted((TRAINER / "unetseg").rglob("*.py"))
 }
 
-STDLIB_ROOMS = {"errors", "files", "messages", "records", "versions"}
+STDLIB_ROOMS = {"errors", "files", "messages", "protocol", "records", "versions"}
 CLASSICAL_ROOMS = {
     *("config", "volume", "array_file", "labelled_slices", "suggestion", "image_io", "planning", "phantom"),
     *("preprocessing", "postprocessing", "metrics", "data.weight_maps"),
 }
 TORCH_FREE_ROOMS = STDLIB_ROOMS | CLASSICAL_ROOMS
 SHARED_WITH_SLICER = {
-    *("errors", "files", "messages", "records"),
+    *("errors", "files", "messages", "protocol", "records"),
     *("array_file", "config", "labelled_slices", "phantom", "suggestion", "volume"),
 }
 ALL_BUT_ENTRIES = TORCH_FREE_ROOMS | {

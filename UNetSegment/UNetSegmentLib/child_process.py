@@ -11,7 +11,7 @@ import qt
 from slicer.i18n import tr as _
 
 from unetseg.errors import UnetsegError
-from unetseg.messages import MAX_LINE_BYTES
+from unetseg.protocol import MAX_LINE_BYTES
 
 from .process_tree import killTree
 

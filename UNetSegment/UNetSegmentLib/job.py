@@ -1,6 +1,6 @@
 """The worker's process: started when there is something to do, listened to, watched, and ended.
 
-It speaks the protocol of ``unetseg.messages`` on its standard input and output; what it writes to standard error
+It speaks the protocol of ``unetseg.protocol`` on its standard input and output; what it writes to standard error
 is kept for reports. Nothing here waits: everything is told by signals.
 """
 
@@ -13,18 +13,8 @@ import qt
 from slicer.i18n import tr as _
 
 from unetseg.errors import ProtocolError
-from unetseg.messages import (
-    Cancel,
-    Epoch,
-    Failed,
-    Progress,
-    Release,
-    Reply,
-    Request,
-    Shutdown,
-    decode,
-    encode,
-)
+from unetseg.messages import Cancel, Epoch, Failed, Progress, Release, Reply, Request, Shutdown
+from unetseg.protocol import decode, encode
 
 from .child_process import ChildProcess, LaunchCommand, WorkerError
 from .signal import Signal

@@ -14,7 +14,8 @@ from slicer.i18n import tr as _
 from unetseg.config import Label
 from unetseg.errors import CancelledError, SettingsError, TrainingDataError, UnetsegError
 from unetseg.labelled_slices import LabelledSlice, load_slices
-from unetseg.messages import Epoch, Train, Trained, TrainingCase, decode, encode
+from unetseg.messages import Epoch, Train, Trained, TrainingCase
+from unetseg.protocol import decode, encode
 from unetseg.records import from_json, to_json
 from unetseg.suggestion import SlicePosition
 

@@ -11,18 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from unetseg.array_file import load_array, save_array
-from unetseg.messages import (
-    Capabilities,
-    Describe,
-    DeviceDescription,
-    Reply,
-    Request,
-    Segment,
-    Segmented,
-    Shutdown,
-    decode,
-    encode,
-)
+from unetseg.messages import Capabilities, Describe, DeviceDescription, Reply, Request, Segment, Segmented, Shutdown
+from unetseg.protocol import decode, encode
 
 
 def answer(request: Request) -> Reply | None:

@@ -1,27 +1,19 @@
-"""What the two processes say to each other: one JSON object a line, each a frozen dataclass of this file.
+"""What the two processes say to each other; ``protocol`` puts each on a line.
 
 The client (Slicer's panel, or a program) writes requests to the worker's stdin and reads replies from its
-stdout. Every line carries ``type`` (the class name) and ``version``. A request has an ``id`` chosen by the
-client; every reply to it carries that id as ``request``. Each Describe, Segment, Train and Evaluate ends with
-exactly one final reply: its result, ``Cancelled`` or ``Failed``; before it come any number of ``Progress``
-and ``Epoch``. Cancel, Release and Shutdown have no reply of their own.
+stdout. A request has an ``id`` chosen by the client; every reply to it carries that id as ``request``. Each
+Describe, Segment, Train and Evaluate ends with exactly one final reply: its result, ``Cancelled`` or ``Failed``;
+before it come any number of ``Progress`` and ``Epoch``. Cancel, Release and Shutdown have no reply of their own.
 
 Arrays and images are files. Inputs are named absolutely, or relative to the job ``folder``; results always
-relative to it and inside it. Only the standard library is imported.
+relative to it and inside it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from .errors import ProtocolError
-from .records import RecordError, from_json, loads, to_json
-
-PROTOCOL_VERSION = 1
-MAX_LINE_BYTES = 1_000_000
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
 """First voxel and the voxel behind the last one, as indices along D, H, W."""
@@ -291,55 +283,3 @@ class Failed:
 Request = Describe | Segment | Train | Evaluate | Cancel | Release | Shutdown
 Reply = Capabilities | Progress | Epoch | Segmented | Trained | Evaluated | Cancelled | Failed
 Message = Request | Reply
-
-MESSAGES: dict[str, type[Message]] = {
-    kind.__name__: kind
-    for kind in (
-        Describe, Segment, Train, Evaluate, Cancel, Release, Shutdown,
-        Capabilities, Progress, Epoch, Segmented, Trained, Evaluated, Cancelled, Failed,
-    )
-}  # fmt: skip
-
-
-def encode(message: Message) -> str:
-    """The message as one line of ASCII, newline included (so that no reader can split a character)."""
-    data = {"type": type(message).__name__, "version": PROTOCOL_VERSION, **to_json(message)}
-    try:
-        line = json.dumps(data, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise ProtocolError("A message must hold finite numbers only", received=type(message).__name__) from error
-    if len(line) > MAX_LINE_BYTES:
-        raise ProtocolError(f"A message must be at most {MAX_LINE_BYTES} bytes", received=f"{len(line)} bytes")
-    return line
-
-
-def request_id(line: bytes) -> str | None:
-    """The id on a line that ``decode`` refused, where it can be found, so that the refusal names the request."""
-    try:
-        data = loads(line.decode())
-    except (RecordError, UnicodeDecodeError):
-        return None
-    found = data.get("id") if isinstance(data, dict) else None
-    return found if isinstance(found, str) else None
-
-
-def decode(line: str | bytes) -> Message:
-    """The message on one line. Raises ``ProtocolError`` for anything else."""
-    if len(line) > MAX_LINE_BYTES:
-        raise ProtocolError(f"A message must be at most {MAX_LINE_BYTES} bytes", received=f"{len(line)} bytes")
-    try:
-        data = loads(line if isinstance(line, str) else line.decode())
-        if not isinstance(data, dict):
-            raise RecordError("a message must be an object")
-        kind, version = data.pop("type", None), data.pop("version", None)
-        if version != PROTOCOL_VERSION:
-            raise ProtocolError(
-                f"Both processes must speak version {PROTOCOL_VERSION} of the protocol",
-                received=f"version {version}",
-                remedy="Install the same version of UNetSegment on both sides",
-            )
-        if not isinstance(kind, str) or kind not in MESSAGES:
-            raise RecordError(f"unknown type {str(kind)[:40]!r}")
-        return from_json(MESSAGES[kind], data)
-    except (RecordError, UnicodeDecodeError) as error:
-        raise ProtocolError("A line must be one message in JSON", received=str(error)) from error

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from small_models import save_small_model
-from unetseg import messages
 from unetseg.array_file import load_array, save_array
 from unetseg.files import locked_folder
 from unetseg.messages import (
@@ -33,6 +32,7 @@ from unetseg.messages import (
     Train,
     Trained,
 )
+from unetseg.protocol import decode, encode
 from unetseg.volume import Geometry
 from unetseg.worker import process
 
@@ -64,7 +64,7 @@ class Client:
             self._lines.put(line)
 
     def send(self, message: Message) -> None:
-        self.write(messages.encode(message).encode())
+        self.write(encode(message).encode())
 
     def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -72,7 +72,7 @@ class Client:
         self.process.stdin.flush()
 
     def receive(self) -> Message:
-        return messages.decode(self._lines.get(timeout=TIMEOUT_SECONDS))
+        return decode(self._lines.get(timeout=TIMEOUT_SECONDS))
 
     def final(self, request: str | None) -> Message:
         """The next message that ends a job; it must be the answer to ``request``."""
@@ -294,7 +294,7 @@ def test_garbage_is_answered_and_passed_over(worker: Client) -> None:
 
 
 def test_lines_may_arrive_in_pieces_in_the_middle_of_a_character(worker: Client) -> None:
-    line = messages.encode(Segment("ü", str(worker.folder), "ok", ("i.npz",), "l.npz")).encode()
+    line = encode(Segment("ü", str(worker.folder), "ok", ("i.npz",), "l.npz")).encode()
     line = line.replace(rb"\u00fc", "ü".encode())
     middle = line.index("ü".encode()) + 1
     worker.write(line[:middle])

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from .. import messages
+from .. import protocol
 from ..errors import CancelledError, InternalError, MemoryLimitError, ProtocolError, SettingsError, UnetsegError
 from ..failures import explain
 from ..files import locked_folder
-from ..messages import MAX_LINE_BYTES, Cancel, Cancelled, Epoch, Failed, Message, Progress, Reply, Request, Shutdown
+from ..messages import Cancel, Cancelled, Epoch, Failed, Message, Progress, Reply, Request, Shutdown, Train
 
 if TYPE_CHECKING:
     from ..training import Control
@@ -74,7 +74,7 @@ def _take_standard_streams() -> tuple[BinaryIO, Send]:
     lock = threading.Lock()
 
     def send(message: Message) -> None:
-        line = messages.encode(message).encode()
+        line = protocol.encode(message).encode()
         # A parent that is gone also ends stdin, and that ends this process.
         with lock, contextlib.suppress(BrokenPipeError):
             replies.write(line)
@@ -100,7 +100,7 @@ class _Job:
     def cancel(self, *, keep: bool) -> None:
         if self._control is None:
             self._cancelled = True
-        elif keep and isinstance(self.request, messages.Train):
+        elif keep and isinstance(self.request, Train):
             self._control.stop()
         else:
             self._control.abort()
@@ -124,12 +124,12 @@ class Worker:
         """Take requests until ``Shutdown`` or the end of the stream; then end the process, by force if need be."""
         for line in _lines(requests):
             try:
-                message = messages.decode(line)
+                message = protocol.decode(line)
                 if isinstance(message, Shutdown):
                     break
                 self._receive(message)
             except ProtocolError as error:
-                self._send(_failed(messages.request_id(line), error))
+                self._send(_failed(protocol.request_id(line), error))
         with self._lock:
             for job in self._jobs.values():
                 job.cancel(keep=False)
@@ -182,7 +182,7 @@ class Worker:
             if reply is None:
                 return None
             reply = dataclasses.replace(reply, request=request_id)
-            messages.encode(reply)  # refuses what cannot be sent, while the job can still fail
+            protocol.encode(reply)  # refuses what cannot be sent, while the job can still fail
             return reply
         except CancelledError:
             return Cancelled(request_id)
@@ -245,9 +245,9 @@ def _failed(request_id: str | None, error: UnetsegError) -> Failed:
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
     """Lines of the stream; one that is too long is given cut off, and its rest is dropped unread."""
-    while line := stream.readline(MAX_LINE_BYTES + 1):
+    while line := stream.readline(protocol.MAX_LINE_BYTES + 1):
         rest = line
         while rest and not rest.endswith(b"\n"):
-            rest = stream.readline(MAX_LINE_BYTES)
+            rest = stream.readline(protocol.MAX_LINE_BYTES)
         if line.strip():
             yield line
