@@ -17,13 +17,12 @@ from ..model_file import file_sha256, load_model
 from ..networks import preset_arguments
 from ..training import TrainingRequest, check_output, check_settings
 from ..volume import UNLABELLED
+from .arguments import DEFAULT_SECONDS
 
 
-def training_request(
-    arguments: argparse.Namespace, *, default_seconds: float, check_cancel: Callable[[], None]
-) -> TrainingRequest:
+def training_request(arguments: argparse.Namespace, *, check_cancel: Callable[[], None]) -> TrainingRequest:
     """Reads the labelled cases and the start model; says on stderr what was decided."""
-    settings = _settings(arguments, default_seconds)
+    settings = _settings(arguments)
     check_output(arguments.output, resume=arguments.resume)
     network, preset = arguments.network or TrainingRequest.network, arguments.preset or TrainingRequest.preset
     preset_arguments(network, preset)  # refuses unknown names, before images are read
@@ -76,10 +75,10 @@ def held_out(wish: str, names: Sequence[str], generator: np.random.Generator) ->
     return tuple(names[index] for index in sorted(drawn))
 
 
-def _settings(arguments: argparse.Namespace, default_seconds: float) -> TrainingSettings:
+def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     seconds = arguments.seconds
     if seconds is None and arguments.iterations is None:
-        seconds = default_seconds
+        seconds = DEFAULT_SECONDS
         _say(f"Training for {seconds / 60:.0f} minutes; --seconds or --iterations changes that.")
     settings = TrainingSettings(seconds=seconds, iterations=arguments.iterations, seed=arguments.seed)
     check_settings(settings)
