@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,21 @@ def widget(scene: Any, tmp_path: Path) -> Iterator[Any]:
     yield widget
     host.exit(widget)
     host.close(widget)
+
+
+@pytest.fixture(params=["project", "ü #1 100%/mit Leerzeichen"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A project whose folder is still to be made."""
+    from UNetSegmentLib.project import Project
+
+    return Project(tmp_path / request.param)
+
+
+@pytest.fixture
+def rereading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if time passed between any two looks: a test is faster than a file system's time stamps."""
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "time_ns", lambda: next(seconds) * 10**9)
 
 
 def _clear(scene: Any) -> None:

@@ -41,6 +41,18 @@ def addVolume(array: NDArray[Any], ijkToRas: NDArray[np.float64] | None = None, 
     return slicer.util.addVolumeFromArray(array, affine(np.eye(3)) if ijkToRas is None else ijkToRas, name)
 
 
+def addEmptyVolume(name: str = "MR", nodeClass: str = "vtkMRMLScalarVolumeNode") -> Any:
+    node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, name)
+    slicer.util.updateVolumeFromArray(node, np.zeros((4, 5, 6), np.uint8))
+    return node
+
+
+def addEmptySegmentation(volumeNode: Any) -> Any:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    return node
+
+
 def letterF() -> NDArray[np.int16]:
     """An F of 1000, with a serif towards the viewer, in a volume of 5 × 9 × 7 voxels that is darker elsewhere."""
     array = np.full((5, 9, 7), 50, dtype=np.int16)

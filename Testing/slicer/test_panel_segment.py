@@ -1,10 +1,10 @@
 """Section 1: choices, the button that becomes Cancel, and why it is grey."""
 
-import numpy as np
 import pytest
 import qt
 import slicer
 from build_section import buildSection
+from nodes import addEmptyVolume
 
 from UNetSegmentLib.sections.segment import SegmentSection
 from UNetSegmentLib.sections.widgets import timeLeft
@@ -20,12 +20,6 @@ def built(scene):
     built.root.deleteLater()
 
 
-def addVolume(name, nodeClass="vtkMRMLScalarVolumeNode"):
-    node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, name)
-    slicer.util.updateVolumeFromArray(node, np.zeros((2, 3, 4), np.uint8))
-    return node
-
-
 def choose(chooser, value):
     """What a click into the list does."""
     index = chooser.findData(value)
@@ -39,8 +33,8 @@ def titles(chooser):
 
 
 def test_volumes_can_be_chosen_and_label_maps_cannot(built):
-    volume = addVolume("MR")
-    labelMap = addVolume("labels", "vtkMRMLLabelMapVolumeNode")
+    volume = addEmptyVolume("MR")
+    labelMap = addEmptyVolume("labels", "vtkMRMLLabelMapVolumeNode")
     for role in ("volume", "channel2", "channel3", "channel4"):
         selector = getattr(built.ui, f"{role}Selector")
         assert selector.nodeTypes == ["vtkMRMLScalarVolumeNode"]

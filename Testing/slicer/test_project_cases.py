@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +18,6 @@ SLICES = (
     LabelledSlice(0, 2, np.array([[0, 1], [1, 1], [0, 0]], np.uint8), seconds=4.5),
     LabelledSlice(2, 0, np.eye(4, 3, dtype=np.uint8), version="v"),
 )
-
-
-@pytest.fixture(params=["project", "ü #1 100%/mit Leerzeichen"])
-def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
-    return Project(tmp_path / request.param)
-
-
-@pytest.fixture
-def rereading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if time passed between any two looks: a test is faster than a file system's time stamps."""
-    seconds = itertools.count()
-    monkeypatch.setattr(time, "time_ns", lambda: next(seconds) * 10**9)
 
 
 def saved(project: Project, name: str = "CT Müller", slices: tuple[LabelledSlice, ...] = SLICES) -> str:

@@ -1,39 +1,23 @@
 from __future__ import annotations
 
-import builtins
 import errno
-import io
 import itertools
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
+from project_files import Refusals, finished, interrupted, modelFile, record
 
 from unetseg.errors import FileAccessError, SettingsError
-from unetseg.files import locked_folder
 from unetseg.labelled_slices import LabelledSlice, load_slices
 from UNetSegmentLib.project import Project
-from UNetSegmentLib.versions import Version, utcNow
 
 HERE = Path(__file__).parent
-
-
-def modelFile(path: Path, content: str = "a") -> Path:
-    header = json.dumps({"__metadata__": {"unetseg": content}}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 5)
-    return path
-
-
-def record(name: str = "Hippocampus") -> Version:
-    return Version(id="", name=name, status="own", createdUtc=utcNow())
 
 
 def slices(value: int) -> tuple[LabelledSlice, ...]:
@@ -50,36 +34,6 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 # ---- the disk refuses ----
-
-OPEN = builtins.open
-
-
-class Refusals:
-    """Lets the nth system call that writes fail."""
-
-    PLACES = (*((os, name) for name in ("fsync", "replace", "mkdir", "open")), (io, "open"), (builtins, "open"))
-
-    def __init__(self, patch: pytest.MonkeyPatch, at: int, reason: int) -> None:
-        self.calls, self._at, self._reason = 0, at, reason
-        for module, name in self.PLACES:
-            patch.setattr(module, name, self._failing(getattr(module, name)))
-
-    def _failing(self, function: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object, **options: object) -> object:
-            if not _isHarmless(function, arguments, options):
-                self.calls += 1
-                if self.calls == self._at:
-                    raise OSError(self._reason, os.strerror(self._reason))
-            return function(*arguments, **options)
-
-        return call
-
-
-def _isHarmless(function: Callable[..., object], arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
-    """Reading, making a folder that is there, and the flush of a folder, by when the new content is in place."""
-    if function is OPEN:
-        return str(options.get("mode", [*arguments, "r"][1])) in ("r", "rb")
-    return os.path.isdir(arguments[0])
 
 
 def prepared(folder: Path) -> SimpleNamespace:
@@ -224,120 +178,6 @@ def test_a_damaged_format_file_is_set_aside_and_written_anew(project: Project, t
     assert "project.json.damaged" in again.problems()[0]
     again.newJobFolder()
     assert json.loads((project.folder / "project.json").read_text()) == {"format": 1}
-
-
-# ---- jobs ----
-
-
-def finished(job: Path) -> Path:
-    (job / "deep").mkdir()
-    (job / "deep" / "labels.npz").write_text("x")
-    return job
-
-
-def interrupted(job: Path) -> Path:
-    (job / "request.json").write_text("{}")
-    (job / "model.checkpoint.safetensors").write_text("x")
-    return job
-
-
-def jobsOf(project: Project) -> list[Path]:
-    return sorted(path for path in (project.folder / "jobs").glob("*/*") if path.is_dir())
-
-
-def test_every_job_gets_an_empty_folder_of_its_own(project: Project) -> None:
-    jobs = [project.newJobFolder() for _ in range(3)]
-    assert len(set(jobs)) == 3
-    assert all(os.listdir(job) == [] for job in jobs)
-    shutil.rmtree(jobs[0].parent)
-    assert project.newJobFolder().is_dir()
-
-
-def test_jobs_of_a_living_program_are_not_cleaned(project: Project) -> None:
-    own = finished(project.newJobFolder())
-    other = Project(project.folder)
-    theirs = other.newJobFolder()
-    project.cleanJobs()
-    other.cleanJobs()
-    assert jobsOf(project) == sorted([own, theirs])
-    assert project.unfinishedTrainings() == ()
-
-
-def test_jobs_of_a_program_that_has_ended_are_cleaned(project: Project) -> None:
-    code = "import sys; from pathlib import Path; from UNetSegmentLib.project import Project\n"
-    code += "job = Project(Path(sys.argv[1])).newJobFolder(); (job / 'labels.npz').touch(); print(job)"
-    paths = os.pathsep.join(map(str, (HERE.parents[1] / "UNetSegment", HERE.parents[1] / "trainer")))
-    done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-c", code, str(project.folder)],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    job = Path(done.stdout.strip())
-    assert (job / "labels.npz").exists()
-    own = project.newJobFolder()
-    project.cleanJobs()
-    assert list((project.folder / "jobs").iterdir()) == [own.parent]
-    assert own.is_dir()
-
-
-def test_a_job_that_a_worker_still_uses_is_not_cleaned(project: Project) -> None:
-    ended = Project(project.folder)
-    busy, idle = finished(ended.newJobFolder()), finished(ended.newJobFolder())
-    del ended
-    with locked_folder(busy):
-        project.cleanJobs()
-        assert jobsOf(project) == [busy]
-        assert not idle.exists()
-    project.cleanJobs()
-    assert os.listdir(project.folder / "jobs") == []
-
-
-def test_a_training_that_was_interrupted_is_offered_and_kept(project: Project) -> None:
-    ended = Project(project.folder)
-    second, first, lost = interrupted(ended.newJobFolder()), interrupted(ended.newJobFolder()), ended.newJobFolder()
-    (lost / "request.json").write_text("{}")
-    os.utime(first / "request.json", (0, 0))
-    assert project.unfinishedTrainings() == ()
-    del ended
-    assert project.unfinishedTrainings() == (first, second)
-    with locked_folder(first):
-        assert project.unfinishedTrainings() == (second,)
-    project.cleanJobs()
-    assert jobsOf(project) == sorted([first, second])
-    shutil.rmtree(first)
-    shutil.rmtree(second)
-    project.cleanJobs()
-    assert os.listdir(project.folder / "jobs") == []
-
-
-def test_a_folder_that_may_only_be_read_offers_no_training(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = Project(project.folder)
-    interrupted(ended.newJobFolder())
-    del ended
-    Refusals(monkeypatch, 1, errno.EROFS)
-    assert project.unfinishedTrainings() == ()
-
-
-def test_cleaning_does_not_follow_links(project: Project, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "precious").write_text("x")
-    ended = Project(project.folder)
-    job = ended.newJobFolder()
-    (job / "link").symlink_to(outside, target_is_directory=True)
-    (job / "file").symlink_to(outside / "precious")
-    del ended
-    project.cleanJobs()
-    assert not job.exists()
-    assert (outside / "precious").read_text() == "x"
-
-
-def test_without_jobs_there_is_nothing_to_clean(project: Project) -> None:
-    project.cleanJobs()
-    assert project.unfinishedTrainings() == ()
-    assert not project.folder.exists()
 
 
 # ---- removing everything ----
