@@ -62,7 +62,7 @@ def test_weights_lie_on_the_line_from_the_start_model_to_the_trained_one(trained
 def test_the_best_on_the_held_out_slices_wins_and_of_equals_the_earliest(trained, dice, chosen):
     verdict = judge(BEGIN, trained, measure(**dice))
     after = measure(**dice)(chosen.weights(BEGIN, trained))
-    assert verdict == Verdict(chosen, (dice["w2"], None), after, None, None)
+    assert (verdict.candidate, verdict.before, verdict.after) == (chosen, (dice["w2"], None), after)
 
 
 def test_what_forgets_more_than_a_point_is_not_handed_over(trained):
@@ -119,6 +119,15 @@ def test_the_final_weights_go_as_far_as_they_do_not_forget(trained, wanted, reme
     assert (verdict.remembered_before, verdict.remembered_after) == (0.5, left)
     assert verdict.before == (0.6,)
     assert verdict.after == ((0.6,) if confirmed == START else (0.61,))
+
+
+def test_the_figure_of_what_is_handed_over_is_its_own(trained):
+    """Half of the way is handed over, so what the whole way had reached on the held-out slices is not told."""
+    wanted = judge(BEGIN, trained, measure(**(RISING | {"w10": 0.1})))
+    assert (wanted.candidate, wanted.after[0]) == (AVERAGED, 0.85)
+    assert [after[0] for after in wanted.of_steps] == [0.6, 0.7, 0.8, 0.85]
+    found = confirm(BEGIN, trained, wanted, remembered=measure(**(EQUAL | {"w6": 0.2, "w5": 0.3})))
+    assert (found.candidate, found.after[0]) == (HALF, 0.7)
 
 
 def test_without_earlier_cases_the_wanted_weights_are_the_final_ones(trained):

@@ -56,6 +56,7 @@ class Verdict:
     Attributes:
         before, after: Dice of the start model and of the candidate on the held-out slices; empty without any.
         remembered_before, remembered_after: their mean Dice on pieces of earlier cases; None without any.
+        of_steps: Dice of each of ``STEPS`` on the held-out slices; empty without any.
     """
 
     candidate: Candidate
@@ -63,6 +64,7 @@ class Verdict:
     after: Dice = ()
     remembered_before: float | None = None
     remembered_after: float | None = None
+    of_steps: tuple[Dice, ...] = ()
 
 
 def judge(start: Tensors, state: TrainingState, held_out: Measure, *, tolerance: float = 0.0) -> Verdict:
@@ -76,7 +78,7 @@ def judge(start: Tensors, state: TrainingState, held_out: Measure, *, tolerance:
     found += [Verdict(each, before, held_out(each.weights(start, state))) for each in (*STEPS, STUDENT)]
     best = max(found, key=lambda verdict: mean_dice(verdict.after))
     near = [verdict for verdict in found if mean_dice(verdict.after) > mean_dice(best.after) - tolerance]
-    return near[-1] if near else best
+    return replace(near[-1] if near else best, of_steps=tuple(verdict.after for verdict in found[1:-1]))
 
 
 def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered: Measure | None) -> Verdict:
@@ -88,11 +90,11 @@ def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered
     if remembered is None:
         return wanted
     known = mean_dice(remembered(start))
-    gain = mean_dice(wanted.after) - mean_dice(wanted.before) if wanted.after else math.inf
-    allowed = MOST_FORGOTTEN + FORGOTTEN_FOR_GAIN * max(0.0, gain)
-    below = (step for step in reversed(STEPS) if step.share < wanted.candidate.share)
-    for candidate in () if wanted.candidate == START else (wanted.candidate, *below):
+    judged = zip(STEPS, wanted.of_steps or [wanted.after] * len(STEPS), strict=True)
+    below = [(step, after) for step, after in judged if step.share < wanted.candidate.share]
+    for candidate, after in [] if wanted.candidate == START else [(wanted.candidate, wanted.after), *reversed(below)]:
+        gain = mean_dice(after) - mean_dice(wanted.before) if after else math.inf
         left = mean_dice(remembered(candidate.weights(start, state)))
-        if left >= known - allowed:
-            return replace(wanted, candidate=candidate, remembered_before=known, remembered_after=left)
-    return Verdict(START, wanted.before, wanted.before, known, known)
+        if left >= known - MOST_FORGOTTEN - FORGOTTEN_FOR_GAIN * max(0.0, gain):
+            return replace(wanted, candidate=candidate, after=after, remembered_before=known, remembered_after=left)
+    return replace(wanted, candidate=START, after=wanted.before, remembered_before=known, remembered_after=known)
