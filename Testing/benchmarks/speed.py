@@ -43,7 +43,7 @@ class Work:
 
 
 class Worker:
-    """A process that makes ready once and then works whenever asked.
+    """A process that makes ready once and then works whenever asked; it begins at once to make ready.
 
     Args:
         target: ``module:function`` of this folder; called in the process, the function gives the ``Work``.
@@ -69,8 +69,12 @@ class Worker:
         )
         self._asked = 0
 
+    def wait(self) -> None:
+        """Return when it is ready, or has ended."""
+        self._process.stdout.readline()
+
     def measure(self, key: Key) -> Row:
-        """Do the work once. Raises ``WorkError`` where the process does not survive it."""
+        """Do the work once, after ``wait``. Raises ``WorkError`` where the process does not survive it."""
         with contextlib.suppress(BrokenPipeError):  # of a process that has ended, which has no answer either
             os.write(self._process.stdin.fileno(), b"\n")
         answer = self._process.stdout.readline()
@@ -95,6 +99,7 @@ def serve() -> None:
     module, function = target.split(":")
     work = getattr(importlib.import_module(module), function)(**json.loads(arguments))
     base = _memory(work.device, peak=False)
+    print("ready", file=answers, flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         result = work.run()
@@ -136,26 +141,27 @@ def measure_in_turn(
     """One measurement of each, then the second of each, ….
 
     Args:
-        contestants: the key, the number of turns and the worker of each, which is made when first needed and ends after
-            the last turn.
+        contestants: the key, the number of turns and the worker of each. All workers make ready before the first turn,
+            so that none disturbs a measurement, and end after their last.
 
     Returns:
         Those that failed, and what they said; of one that did nothing more is measured.
     """
-    workers: dict[Key, Worker] = {}
+    wanted = {key: turns for key, turns, _ in contestants}
+    left = {key for key in wanted if any(replace(key, turn=turn) not in rows for turn in range(wanted[key]))}
+    workers = {key: make() for key, _, make in contestants if key in left and not clock.is_over}
     failed: dict[Key, str] = {}
     try:
-        for turn in range(max((turns for _, turns, _ in contestants), default=0)):
-            for key, turns, make in contestants:
-                if turn >= turns or replace(key, turn=turn) in rows or key in failed or clock.is_over:
-                    continue
-                if key not in workers:
-                    workers[key] = make()
-                try:
-                    rows.add(workers[key].measure(replace(key, turn=turn)))
-                except WorkError as error:
-                    failed[key] = str(error)
-                if turn == turns - 1 or key in failed:
+        for worker in workers.values():
+            worker.wait()
+        for turn in range(max(wanted.values(), default=0)):
+            for key in list(workers):
+                if turn < wanted[key] and replace(key, turn=turn) not in rows and not clock.is_over:
+                    try:
+                        rows.add(workers[key].measure(replace(key, turn=turn)))
+                    except WorkError as error:
+                        failed[key] = str(error)
+                if turn + 1 >= wanted[key] or key in failed:
                     workers.pop(key).close()
     finally:
         for worker in workers.values():

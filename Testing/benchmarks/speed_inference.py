@@ -17,7 +17,7 @@ import torch
 from curves import FIGURES
 from results import publish
 from speed import Clock, Worker, measure_in_turn
-from speed_methods import DEFAULT_METHODS, METHODS, PRECISIONS, fits_single_pass, missing_package
+from speed_methods import DEFAULT_METHODS, DTYPES, METHODS, fits_single_pass, missing_package
 from speed_picture import draw
 from speed_rows import Key, Row, Rows, peak_mb, ratio, warm_seconds
 from speed_subjects import Subject, files, missing, phantom_shape, trained_model
@@ -44,7 +44,7 @@ class Contest:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.device = choose_device(arguments.device).device
-        self.rows, self.clock = Rows(arguments.output), Clock(arguments.minutes)
+        self.rows, self.clock = Rows(arguments.output, "inference"), Clock(arguments.minutes)
         self._arguments = arguments
         wanted = arguments.methods or DEFAULT_METHODS[self.device.type]
         absent = {method: package for method in wanted if (package := missing_package(method))}
@@ -124,7 +124,7 @@ def table(contest: Contest, label: str) -> list[list[object]]:
 def _cells(method: str, found: dict[str, list[Row]]) -> list[object]:
     rows = found[method]
     precision = method.removeprefix("ours-")
-    rivals = [f"{engine}-best-{precision}" for engine in ("monai", "nnunet")] if precision in PRECISIONS else []
+    rivals = [f"{engine}-best-{precision}" for engine in ("monai", "nnunet")] if precision in DTYPES else []
     memory = peak_mb(rows)
     agreement = rows[0].figures.get("agreement")
     dice = [value for name, value in rows[0].figures.items() if name.startswith("dice")]
@@ -149,8 +149,9 @@ def main(arguments: argparse.Namespace) -> None:
     contest = Contest(arguments)
     for label, path in contest.models():
         failed = [sentence for volume in contest.volumes for sentence in contest.measure(label, path, volume)]
-        lines = table(contest, label)
-        publish(f"Whole volumes, {label}", HEADER, lines, notes=[*NOTES, *contest.notes, *failed])
+        over = ["Not all was measured: the minutes were over."] if contest.clock.is_over else []
+        notes = [*NOTES, *contest.notes, *failed, *over]
+        publish(f"Whole volumes, {label}", HEADER, table(contest, label), notes=notes)
     if arguments.picture:
         draw(contest.rows, FIGURES / f"{arguments.picture}.png")
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from speed import Work
 from unetseg.errors import unknown_name
-from unetseg.inference import CHANNELS_LAST, available_devices, predict_labels
+from unetseg.inference import CHANNELS_LAST, PRECISIONS, available_devices, predict_labels
 from unetseg.inference.layout import padded_shape
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import Model, load_model
@@ -30,12 +30,14 @@ from unetseg.networks import UNet
 from unetseg.networks.blocks import BATCH_NORM
 from unetseg.volume import LabelArray
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SLICE_TILE = 512
 """Voxels along both axes of a tile in 2D, or all that there are: whole slices, as both competitors take them."""
 USERS_OVERLAP, LEAST_OVERLAP = 0.5, 0.25
 TILES_AT_ONCE = {"cpu": 1, "cuda": 4}
 """Of MONAI: more make it no faster on a CPU, and take more memory."""
+MOST_OF_FREE = 0.7
+"""The share of the free memory that a single pass may take: other processes wait for their turn beside it."""
 
 Segment = Callable[[], LabelArray]
 
@@ -134,23 +136,27 @@ METHODS: Mapping[str, Callable[..., Segment]] = {
     "monai": monai,
     "nnunet": nnunet,
     "nnunet-mirrored": partial(nnunet, mirroring=True),
-    **{f"monai-best-{name}": partial(monai, overlap=LEAST_OVERLAP, precision=name, best=True) for name in PRECISIONS},
-    **{f"nnunet-best-{name}": partial(nnunet, overlap=LEAST_OVERLAP, precision=name, best=True) for name in PRECISIONS},
+    **{f"monai-best-{name}": partial(monai, overlap=LEAST_OVERLAP, precision=name, best=True) for name in DTYPES},
+    **{f"nnunet-best-{name}": partial(nnunet, overlap=LEAST_OVERLAP, precision=name, best=True) for name in DTYPES},
     "ours-auto": ours,
-    **{f"ours-{name}": partial(ours, precision=name) for name in (*PRECISIONS, "int8")},
+    **{f"ours-{name}": partial(ours, precision=name) for name in PRECISIONS},
 }
 """As users run them, and with ``best`` settings: folded batch norm, channels last, least overlap, at a precision."""
 
+OURS = tuple(f"ours-{name}" for name in PRECISIONS)
 DEFAULT_METHODS = {
     "cpu": [
-        *("monai", "nnunet", "monai-best-float32", "monai-best-bfloat16"),
-        *("nnunet-best-float32", "nnunet-best-bfloat16", "ours-float32", "ours-bfloat16"),
+        *("monai", "monai-best-float32", "monai-best-bfloat16"),
+        *("nnunet", "nnunet-best-float32", "nnunet-best-bfloat16"),
+        *OURS,
     ],
     "cuda": [
-        *("monai", "nnunet", "monai-best-float32", "monai-best-bfloat16", "monai-best-float16"),
-        *("nnunet-best-float16", "ours-float32", "ours-bfloat16", "ours-float16"),
+        *("monai", "monai-best-float32", "monai-best-bfloat16", "monai-best-float16"),
+        *("nnunet", "nnunet-best-float16"),
+        *OURS,
     ],
 }
+"""By kind of device: nnU-Net computes in float16 on CUDA whatever it is told."""
 PACKAGES = {"monai": "monai", "nnunet": "nnunetv2"}
 
 
@@ -192,9 +198,9 @@ def prepare(
 
 
 def fits_single_pass(network: UNet, shape: tuple[int, ...], device: torch.device) -> bool:
-    """Whether a single pass will hardly run out of the device's free memory."""
+    """Whether a single pass leaves memory of the device for others."""
     free = next(each.free_bytes for each in available_devices() if each.name.startswith(device.type))
-    return single_pass_bytes(network, shape) < free
+    return single_pass_bytes(network, shape) < MOST_OF_FREE * free
 
 
 def _network(model: Model, device: torch.device, *, best: bool) -> UNet:
@@ -225,4 +231,4 @@ def _tile(network: UNet, image: Tensor, edge: int) -> tuple[int, ...]:
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     if precision == "float32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=PRECISIONS[precision])
+    return torch.autocast(device.type, dtype=DTYPES[precision])

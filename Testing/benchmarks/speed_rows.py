@@ -47,11 +47,11 @@ class Row:
 
 
 class Rows:
-    """The measurements of a folder: each is stored at once, so that a script that is run again goes on."""
+    """The measurements of one kind in a folder: each is stored at once, so that a script that is run again goes on."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "rows.jsonl"
+        self._path = folder / f"{kind}.jsonl"
         lines = self._path.read_text("utf-8").splitlines() if self._path.is_file() else []
         self._rows = {row.key: row for row in (from_json(Row, loads(line)) for line in lines)}
 
@@ -67,7 +67,8 @@ class Rows:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(dumps(row) + "\n")
         key = row.key
-        print(f"{key.subject} | {key.network} | {key.method} | {row.seconds:.3f} s", file=sys.stderr, flush=True)
+        where = " | ".join((key.subject, key.network, key.method, key.conditions))
+        print(f"{where} | {row.seconds:.3f} s", file=sys.stderr, flush=True)
 
     def turns(self, key: Key) -> list[Row]:
         """All turns of a measurement, in order."""

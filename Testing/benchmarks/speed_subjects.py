@@ -64,12 +64,18 @@ def missing(name: str) -> str | None:
     return None if path.is_file() else f"{name} was left out: there is no file {path} (set UNETSEG_DATA)."
 
 
+def load_volume(name: str) -> tuple[Volume, LabelMap | None]:
+    """The volume and, of a phantom, its labels."""
+    shape = phantom_shape(name)
+    return _phantom(TEST_SEED, shape) if shape else (read_volume([DATA / REAL[name]]), None)
+
+
 def files(name: str, model: Model, label: str, folder: Path) -> Subject:
     """Those of the volume for the model, which is called ``label``; made where they are not in the folder yet."""
     image, truth = (folder / f"{label}_{name}_{kind}.npy" for kind in ("image", "truth"))
     phantom = phantom_shape(name) is not None and model.document.labels == PHANTOM_LABELS
     if not image.is_file():
-        volume, labels = _load(name)
+        volume, labels = load_volume(name)
         grid = Reorientation.towards(volume.geometry, model.document.plan.orientation).apply_geometry(volume.geometry)
         prepared = preprocess(volume, replace(model.document.plan, spacing_mm=grid.spacing_mm))
         if phantom:
@@ -99,11 +105,6 @@ def trained_model(
         )
         train(request, control=Control(), report=lambda progress: None)
     return load_model(path)
-
-
-def _load(name: str) -> tuple[Volume, LabelMap | None]:
-    shape = phantom_shape(name)
-    return _phantom(TEST_SEED, shape) if shape else (read_volume([DATA / REAL[name]]), None)
 
 
 def _phantom(seed: int, shape: Shape) -> tuple[Volume, LabelMap]:

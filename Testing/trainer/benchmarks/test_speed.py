@@ -48,7 +48,7 @@ def row(seconds: float, *, turn: int = 0, cold: bool = False, memory_mb: float |
 
 
 def test_a_worker_tells_time_memory_and_figures_of_each_turn(monkeypatch, tmp_path):
-    rows = Rows(tmp_path)
+    rows = Rows(tmp_path, "some")
     contestants = [(KEY, 2, partial(worker, monkeypatch, "filling", megabytes=300, seconds=0.05))]
     assert measure_in_turn(rows, contestants, Clock(None)) == {}
     cold, warm = rows.turns(KEY)
@@ -60,7 +60,7 @@ def test_a_worker_tells_time_memory_and_figures_of_each_turn(monkeypatch, tmp_pa
 
 
 def test_a_process_that_ends_is_named_with_its_last_words_and_left_alone(monkeypatch, tmp_path):
-    rows = Rows(tmp_path)
+    rows = Rows(tmp_path, "some")
     failed = measure_in_turn(rows, [(KEY, 3, partial(worker, monkeypatch, "ending", message="no memory"))], Clock(None))
     assert failed == {KEY: "no memory"}
     assert not list(rows)
@@ -70,8 +70,8 @@ def test_what_is_stored_is_not_measured_again_and_nothing_begins_when_time_is_ov
     def never() -> Worker:
         raise WorkError("nobody may make it")
 
-    Rows(tmp_path).add(Row(KEY, 1.0, True, None, {"agreement": 0.5}))
-    again = Rows(tmp_path)
+    Rows(tmp_path, "some").add(Row(KEY, 1.0, True, None, {"agreement": 0.5}))
+    again = Rows(tmp_path, "some")
     assert list(again) == [Row(KEY, 1.0, True, None, {"agreement": 0.5})]
     assert measure_in_turn(again, [(KEY, 1, never)], Clock(None)) == {}
     assert measure_in_turn(again, [(KEY, 2, never)], Clock(0.0)) == {}

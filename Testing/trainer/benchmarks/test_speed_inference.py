@@ -12,6 +12,7 @@ import torch
 import results
 import speed_inference
 import speed_subjects
+from same_process import SameProcess
 from small_models import DOCUMENT, network_of, save_small_model
 from speed import WorkError
 from speed_inference import Contest, table
@@ -65,7 +66,7 @@ def test_one_pass_is_the_network_on_the_image_grown_at_its_far_ends(kind, reques
 
 @pytest.mark.parametrize("kind", ["model", "flat_model"])
 @pytest.mark.parametrize(
-    "method", ["ours-auto", "monai", "monai-best-float32", "monai-best-bfloat16", "nnunet", "nnunet-best-bfloat16"]
+    "method", ["ours-float32", "monai", "monai-best-float32", "monai-best-bfloat16", "nnunet", "nnunet-best-bfloat16"]
 )
 def test_every_way_finds_what_one_pass_finds_where_a_tile_is_the_volume(method, kind, request):
     if missing_package(method):
@@ -159,22 +160,23 @@ def arguments(model: Path, *more: str):
     return speed_inference.options().parse_args([*fixed, *more])
 
 
-def test_a_table_of_volumes_is_measured_in_processes_and_published(model, tmp_path, monkeypatch):
+def test_a_table_of_volumes_is_measured_and_published(model, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path / "RESULTS.md")
     monkeypatch.setattr(speed_subjects, "DATA", tmp_path)
+    monkeypatch.setattr(speed_inference, "Worker", SameProcess)
     monkeypatch.setattr(speed_inference, "missing_package", lambda method: "monai" if method == "monai" else None)
     monkeypatch.setattr(speed_inference, "FIGURES", tmp_path)
     pytest.importorskip("matplotlib")
-    given = ["--volumes", "16x16x16", "large_ct", "--methods", "ours-auto", "monai", "--rounds", "2"]
+    given = ["--volumes", "16x16x16", "large_ct", "--methods", "ours-float32", "monai", "--rounds", "2"]
     speed_inference.main(arguments(model, *given, "--picture", "speed"))
     text = (tmp_path / "RESULTS.md").read_text("utf-8")
     assert "## Whole volumes, small" in text
     assert "monai was left out: monai is not installed." in text
     assert "large_ct was left out: there is no file" in text
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| 16x16x16")]
-    assert [line[1] for line in lines] == ["single-pass", "ours-auto"]
+    assert [line[1] for line in lines] == ["single-pass", "ours-float32"]
     assert [line[8] for line in lines] == ["1.00000", "1.00000"]
-    assert all(float(line[7]) >= 0 for line in lines)
+    assert all(line[2:4] == ["0.50", "0.50"] and line[7] == "12" for line in lines)
     assert (tmp_path / "speed.png").is_file()
 
 
@@ -199,17 +201,16 @@ def test_the_table_compares_with_the_faster_of_the_rivals_at_the_same_precision(
 
 
 def test_methods_that_failed_are_named(model, monkeypatch):
-    contest = Contest(arguments(model, "--volumes", "16x16x16", "--methods", "ours-auto"))
+    contest = Contest(arguments(model, "--volumes", "16x16x16", "--methods", "ours-float32"))
 
-    def dying(self: object, key: Key) -> Row:
-        raise WorkError(f"{key.method} had no memory")
+    class Dying(SameProcess):
+        def measure(self, key: Key) -> Row:
+            raise WorkError(f"{key.method} had no memory")
 
-    monkeypatch.setattr(speed_inference.Worker, "measure", dying)
-    monkeypatch.setattr(speed_inference.Worker, "__init__", lambda *args, **settings: None)
-    monkeypatch.setattr(speed_inference.Worker, "close", lambda worker: None)
+    monkeypatch.setattr(speed_inference, "Worker", Dying)
     assert contest.measure("small", model, "16x16x16") == [
         "single-pass failed on 16x16x16: single-pass had no memory.",
-        "ours-auto failed on 16x16x16: ours-auto had no memory.",
+        "ours-float32 failed on 16x16x16: ours-float32 had no memory.",
     ]
 
 
