@@ -66,28 +66,20 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     stored = stored_header(checkpoint_path(request.output)) if request.resume else None
     resumed_at = 0 if stored is None else stored.earlier.iterations + stored.counters.iteration
     with interruptible(network, control.check), Curve(curve_path(request.output), resumed_at=resumed_at) as curve:
+        course = Course(request, blueprint, network, curve=curve, control=control, report=report)
         if request.start is None:
-            course = Course(request, blueprint, network, curve=curve, control=control, report=report)
             outcome = _learn(course, cases)
         else:
             replay = _pieces(request, blueprint)
-            inverted = (False,) * blueprint.network.in_channels
-            if request.settings.either_contrast:
-                plan, inverted = with_contrast(network, cases.trained, blueprint.plan, classes=len(request.labels))
-                blueprint = replace(blueprint, plan=plan)
-            course = Course(request, blueprint, network, curve=curve, control=control, report=report)
-            before = _seen_as_they_are(course, cases) if any(inverted) else None
-            cases = cases.inverted(inverted)
-            outcome = Retraining(course, cases, replay).run(
-                None if stored is None else (stored.stretch, stored.earlier)
-            )
-            if before is not None:
-                outcome = replace(outcome, before=before, improved=True)
-                course.notes.append("The images show bright what the model knew as dark: it now sees their negative.")
+            cases, seen_before = _in_known_contrast(course, cases)
+            earlier = None if stored is None else (stored.stretch, stored.earlier)
+            outcome = Retraining(course, cases, replay).run(earlier)
+            if seen_before is not None:
+                outcome = replace(outcome, before=seen_before, improved=True)
     if outcome.iterations == 0:  # stopped before anything was learnt
         raise CancelledError()
     report(Progress("saving", 1.0, outcome.iterations))
-    document = _document(request, blueprint, outcome, choice.device)
+    document = _document(request, course.blueprint, outcome, choice.device)
     model = Model(document, network.to("cpu").eval())
     pieces = replay_path(request.output)
     pieces.unlink(missing_ok=True)  # they belong to a model of this name that is now replaced
@@ -127,20 +119,6 @@ def _learned_cases(request: TrainingRequest) -> list[Case]:
     return trained_cases(request if request.start is None else replace(request, held_out_slices={}))
 
 
-def _pieces(request: TrainingRequest, blueprint: Blueprint) -> Replay:
-    if request.replay is None:
-        return Replay()
-    return read_replay(request.replay, channels=blueprint.network.in_channels, classes=blueprint.network.classes)
-
-
-def _seen_as_they_are(course: Course, cases: PreparedCases) -> Dice:
-    """Dice of the network on the held-out images whose contrast is not inverted yet."""
-    if not cases.held_out:
-        return ()
-    network, plan = course.network, course.blueprint.plan
-    return validator(network, cases.held_out, plan=plan, classes=len(course.request.labels))(network.state_dict())
-
-
 def _initial_network(request: TrainingRequest, config: NetworkConfig, device: torch.device) -> UNet:
     torch.manual_seed(request.settings.seed)
     network = build_network(config) if request.start is None else copy.deepcopy(request.start.network)
@@ -166,6 +144,31 @@ def _learn(course: Course, cases: PreparedCases) -> Outcome:
     state, done = course.run("whole", batches, resume=request.resume, validate=validate)
     course.network.load_state_dict(state.best or state.average)
     return Outcome(done.iterations, done.seconds, after=state.counters.best_dice)
+
+
+def _pieces(request: TrainingRequest, blueprint: Blueprint) -> Replay:
+    if request.replay is None:
+        return Replay()
+    return read_replay(request.replay, channels=blueprint.network.in_channels, classes=blueprint.network.classes)
+
+
+def _in_known_contrast(course: Course, cases: PreparedCases) -> tuple[PreparedCases, Dice | None]:
+    """The cases as the network makes most of them, which the plan then says.
+
+    Returns:
+        The cases, and where they are inverted the network's Dice on what is held out as it was.
+    """
+    if not course.request.settings.either_contrast:
+        return cases, None
+    network, plan, classes = course.network, course.blueprint.plan, len(course.request.labels)
+    known, inverted = with_contrast(network, cases.trained, plan, classes=classes)
+    if not any(inverted):
+        return cases, None
+    course.blueprint = replace(course.blueprint, plan=known)
+    course.notes.append("The images show bright what the model knew as dark: it now sees their negative.")
+    held_out = cases.held_out
+    seen = validator(network, held_out, plan=plan, classes=classes)(network.state_dict()) if held_out else ()
+    return cases.inverted(inverted), seen
 
 
 def _document(request: TrainingRequest, blueprint: Blueprint, outcome: Outcome, device: torch.device) -> ModelDocument:
