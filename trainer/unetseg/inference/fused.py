@@ -209,8 +209,13 @@ def _convolution(layer: nn.Conv2d | nn.Conv3d, *, relu: bool = False) -> Convolu
     return Convolution(layer.weight, layer.bias, padding=padding, stride=layer.stride, relu=relu)
 
 
+def is_fusible(network: UNet) -> bool:
+    """Whether the network has a fast form: it is local and has padding "same"."""
+    return network.is_local and network.padding == "same"
+
+
 class FusedUNet(nn.Module):
-    """The fast form of a network that is local and has padding "same"; the one given is left as it is.
+    """The fast form of a network that is fusible; the one given is left as it is.
 
     ``encode``, ``pool``, ``decode`` and ``head`` are the network's, for slabs of the slices along its first axis.
 

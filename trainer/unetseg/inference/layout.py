@@ -232,6 +232,8 @@ class _Costs:
         largest = max(self._working_values(level, step) for level, step in enumerate(steps))
         slab = 4 * self.network.classes * steps[0] * self.areas[0]  # logits, probabilities and their temporaries
         whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
+        if self.attempt.precision == torch.uint8:  # maps within a level are sums in float
+            largest *= FLOAT_BYTES
         return estimated_bytes(stored + largest, self.attempt.precision) + FLOAT_BYTES * (slab + whole)
 
     def _working_values(self, level: int, step: int) -> int:

@@ -21,13 +21,20 @@ class Attempt:
     Attributes:
         budget_bytes: for everything on the device but the network.
         offload: maps wait between levels, and results gather, in main memory.
-        precision: of the weights and of every map.
+        precision: of the weights and of every map; uint8 for maps in the steps of ``quantised``.
     """
 
     device: torch.device
     budget_bytes: int
     offload: bool = False
     precision: torch.dtype = torch.float32
+
+    @property
+    def rounding(self) -> str:
+        """What the user should know about the precision; empty for float32."""
+        if self.precision == torch.float32:
+            return ""
+        return f"in {8 * self.precision.itemsize}-bit precision, which may move a class border by rounding"
 
     @property
     def storage(self) -> torch.device:
@@ -38,8 +45,8 @@ class Attempt:
         parts = [f"in {self.budget_bytes / GIB:.2g} GB on {self.device}"]
         if self.offload:
             parts.append("with intermediate results in main memory")
-        if self.precision != torch.float32:
-            parts.append("in 16-bit precision, which may move a class border by rounding")
+        if self.rounding:
+            parts.append(self.rounding)
         return ", ".join(parts)
 
 

@@ -4,35 +4,60 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 
 import torch
 
-from ..errors import unknown_name
+from ..errors import SettingsError, unknown_name
 from ..networks import UNet
-from .fused import Convolution
+from .fused import Convolution, is_fusible
+from .quantised import activation_names, is_available
 
 AUTO = "auto"
 PRECISIONS: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+INT8 = "int8"
+"""Its torch type is uint8, that of the maps between levels; see ``quantised``."""
 WORTH_IT = 1.2
 """How much faster 16 bit must be: it rounds, and moves the class border of about one voxel in 5,000."""
 SLAB_VOXELS = (8, 48, 48)
 ROUNDS = 3
 
 
-def choose_precision(request: str, network: UNet, device: torch.device) -> torch.dtype:
+def choose_precision(
+    request: str, network: UNet, device: torch.device, ranges: Mapping[str, float] | None = None
+) -> torch.dtype:
     """The requested precision; ``auto`` is bfloat16 where a short measurement finds it faster, else float32.
 
     That a processor has bfloat16 does not say that it is faster: without its matrix unit (AMX) it can be slower.
 
+    Args:
+        ranges: for ``int8``, see ``predict``.
+
     Raises:
-        SettingsError: an unknown precision.
+        SettingsError: an unknown precision, or ``int8`` where it cannot be had.
     """
     if request == AUTO:
         channels = max(tensor.shape[0] for tensor in network.encoders[0].parameters())
         return _fastest(device, network.dimensions, channels, torch.get_num_threads())
+    if request == INT8:
+        _check_int8(network, device, ranges)
+        return torch.uint8
     if request not in PRECISIONS:
-        raise unknown_name("precision", request, [AUTO, *PRECISIONS])
+        raise unknown_name("precision", request, [AUTO, *PRECISIONS, INT8])
     return PRECISIONS[request]
+
+
+def _check_int8(network: UNet, device: torch.device, ranges: Mapping[str, float] | None) -> None:
+    other = "Choose another precision"
+    if device.type != "cpu":
+        raise SettingsError("int8 is for the CPU", received=device, remedy=f"{other}, or the device cpu")
+    if not is_available():
+        raise SettingsError("This torch has no int8 for this processor", remedy=other)
+    if not is_fusible(network):
+        raise SettingsError("int8 is for networks with padding, and with batch norm or none", remedy=other)
+    if ranges is None or set(ranges) != set(activation_names(network)):
+        remedy = f"{other}, or run unetseg calibrate on the model first"
+        raise SettingsError("int8 needs a model that was calibrated for it", remedy=remedy)
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from ..errors import ImageError, MemoryLimitError
 from ..networks import UNet
 from ..volume import LabelArray, Shape
-from .fused import CHANNELS_LAST, FusedUNet, fold
+from .fused import CHANNELS_LAST, FusedUNet, fold, is_fusible
 from .interrupt import interruptible
 from .layout import Layout, least_layout_bytes, plan_layout
 from .memory import Attempt, default_budget, is_out_of_memory, ladder, too_little_memory
 from .precision import AUTO, choose_precision
+from .quantised import QuantisedUNet
 from .streaming import Slab, stream
 from .tiles import TilePlan, least_tile_bytes, plan_tiles, run_tiles
 
@@ -31,6 +32,7 @@ def predict(
     device: torch.device,
     memory_bytes: int | None = None,
     precision: str = AUTO,
+    ranges: Mapping[str, float] | None = None,
     allow_cpu: bool = False,
     progress: Callable[[float], None] = lambda share: None,
     check_cancel: Callable[[], None] | None = None,
@@ -47,7 +49,8 @@ def predict(
         patch_size: of the training, (d, h, w).
         device: slabs come on it, unless memory ran out there.
         memory_bytes: for everything on the device but the network; None: ``default_budget``.
-        precision: a name of ``PRECISIONS``, or ``auto`` for the fastest there.
+        precision: a name of ``PRECISIONS``, ``auto`` for the fastest of them there, or ``int8``.
+        ranges: of the network's activations, as ``calibrate`` measures them; without them there is no int8.
         allow_cpu: whether to go on on the CPU when the device's memory does not suffice.
         progress: is told the share of the work that is done, 0 … 1; less than before where memory ran out.
         check_cancel: is called before each layer; what it raises ends the prediction.
@@ -56,7 +59,7 @@ def predict(
     Raises:
         ImageError: the image has other channels than the network.
         MemoryLimitError: nothing fits.
-        SettingsError: an unknown precision.
+        SettingsError: an unknown precision, or ``int8`` where it cannot be had.
     """
     if image.shape[0] != network.in_channels:
         raise ImageError(
@@ -67,17 +70,17 @@ def predict(
     first = Attempt(
         device,
         default_budget(device) if memory_bytes is None else memory_bytes,
-        precision=choose_precision(precision, network, device),
+        precision=choose_precision(precision, network, device, ranges),
     )
-    if first.precision != torch.float32:
-        note("Computed in 16-bit precision, which may move a class border by rounding")
+    if first.rounding:
+        note(f"Computed {first.rounding}")
     done = 0
     for attempt, plan in _attempts(network, shape, first, patch_size, allow_cpu=allow_cpu):
         if attempt is not first:
             note(f"Memory did not suffice; continued {attempt}")
         report = partial(_rest, progress, done / shape[0])
         try:
-            for start, logits in _run(network, image, plan, attempt, done, report, check_cancel):
+            for start, logits in _run(network, ranges, image, plan, attempt, done, report, check_cancel):
                 stop = start + logits.shape[1]
                 if stop > done:
                     yield done, logits[:, done - start :].float().softmax(0)
@@ -97,12 +100,19 @@ def predict_labels(
     patch_size: Shape,
     device: torch.device | None = None,
     precision: str = AUTO,
+    ranges: Mapping[str, float] | None = None,
     check_cancel: Callable[[], None] | None = None,
 ) -> LabelArray:
     """The most probable class (d, h, w) of a prepared image (C, d, h, w); ``device``: None is the network's own."""
     device = device or next(network.parameters()).device
     slabs = predict(
-        network, image, patch_size=patch_size, device=device, precision=precision, check_cancel=check_cancel
+        network,
+        image,
+        patch_size=patch_size,
+        device=device,
+        precision=precision,
+        ranges=ranges,
+        check_cancel=check_cancel,
     )
     return np.concatenate([slab.max(0).indices.to("cpu", torch.uint8).numpy() for _, slab in slabs])
 
@@ -115,17 +125,13 @@ def least_bytes(network: UNet, shape: Shape, *, patch_size: Shape) -> int:
 
 
 def _least_bytes(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> int:
-    if _is_streamed(network):
+    if is_fusible(network):
         return least_layout_bytes(network, shape, attempt)
     return least_tile_bytes(network, shape, attempt, patch_size=patch_size)
 
 
-def _is_streamed(network: UNet) -> bool:
-    return network.is_local and network.padding == "same"
-
-
 def _plan(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> Layout | TilePlan:
-    if _is_streamed(network):
+    if is_fusible(network):
         return plan_layout(network, shape, attempt)
     return plan_tiles(network, shape, attempt, patch_size=patch_size)
 
@@ -162,6 +168,7 @@ def _attempts(
 
 def _run(
     network: UNet,
+    ranges: Mapping[str, float] | None,
     image: Tensor,
     plan: Layout | TilePlan,
     attempt: Attempt,
@@ -173,7 +180,7 @@ def _run(
     storage, compute = attempt.storage, partial(_compute, attempt)
     engine: nn.Module
     if isinstance(plan, Layout):
-        engine = fused = FusedUNet(network).to(attempt.device, attempt.precision)
+        engine = fused = _fused(network, ranges, attempt)
         slabs = stream(fused, image, plan, first_slice=first_slice, storage=storage, compute=compute, progress=progress)
     else:
         engine = tile = fold(network).to(attempt.device, attempt.precision)
@@ -184,10 +191,18 @@ def _run(
         yield from slabs
 
 
+def _fused(network: UNet, ranges: Mapping[str, float] | None, attempt: Attempt) -> FusedUNet:
+    if attempt.precision == torch.uint8 and ranges is not None:
+        return QuantisedUNet(network, ranges)
+    return FusedUNet(network).to(attempt.device, attempt.precision)
+
+
 def _compute(attempt: Attempt, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """``function(*tensors)`` on the attempt's device and in its precision; float32 is never TF32."""
     layout = CHANNELS_LAST[tensors[0].dim() - 2]
-    there = [tensor.to(attempt.device, attempt.precision, memory_format=layout) for tensor in tensors]
+    floating = attempt.precision.is_floating_point  # else the image is float32 and every map has its type already
+    kinds = (attempt.precision if floating else tensor.dtype for tensor in tensors)
+    there = [tensor.to(attempt.device, kind, memory_format=layout) for tensor, kind in zip(tensors, kinds, strict=True)]
     if attempt.device.type != "cuda":
         return function(*there)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
