@@ -12,7 +12,7 @@ import vtk
 from layout import BAR_HEIGHT
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from UNetSegmentLib.slice_views import shownSlice, sliceTitle
+from UNetSegmentLib.slice_views import shownSlice, sliceTitles
 
 PANEL_WIDTH, WIDTH, HEIGHT = 400, 1200, 800
 SECTIONS = ("segment", "correct", "retrain", "compare", "settings")
@@ -33,7 +33,7 @@ def take_picture(path: Path, widget: Any, volume: Any, section: str) -> None:
     painter.setPen(qt.QColor("white"))
     for view, (column, row) in CORNERS.items():
         left, top = PANEL_WIDTH + column * (WIDTH - PANEL_WIDTH) // 2, row * HEIGHT // 2 + BAR_HEIGHT
-        painter.drawText(left + 8, top + 18, sliceTitle(volume, *shownSlice(view, volume)))
+        painter.drawText(left + 8, top + 18, sliceTitles(volume, [shownSlice(view, volume)])[0])
     painter.end()
     if not _with_few_colors(picture).save(str(path), "PNG", 0):  # 0: as small as it gets
         raise OSError(f"cannot write the picture {path}")

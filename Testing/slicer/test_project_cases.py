@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unetseg.array_file import exhaust
 from unetseg.config import Label
 from unetseg.errors import SettingsError
 from unetseg.labelled_slices import LabelledSlice, load_slices
@@ -22,7 +23,7 @@ SLICES = (
 
 def saved(project: Project, name: str = "CT Müller", slices: tuple[LabelledSlice, ...] = SLICES) -> str:
     caseId = project.newCaseId()
-    project.saveCase(caseId, name, slices, SHAPE, LABELS)
+    exhaust(project.saveCaseInSteps(caseId, name, slices, SHAPE, LABELS))
     return caseId
 
 
@@ -53,10 +54,10 @@ def test_no_name_of_a_patient_is_on_disk_as_a_name(project: Project) -> None:
 
 def test_saving_again_replaces(project: Project) -> None:
     caseId = saved(project)
-    project.saveCase(caseId, "Renamed", SLICES[:1], SHAPE, LABELS)
+    exhaust(project.saveCaseInSteps(caseId, "Renamed", SLICES[:1], SHAPE, LABELS))
     (case,) = project.cases()
     assert (case.name, case.slices) == ("Renamed", 1)
-    project.saveCase(caseId, "Renamed", (), SHAPE, LABELS)
+    exhaust(project.saveCaseInSteps(caseId, "Renamed", (), SHAPE, LABELS))
     assert project.cases()[0].slices == 0
     assert load_slices(case.annotation) == (SHAPE, ())
 
@@ -83,7 +84,7 @@ def test_an_id_from_a_hostile_scene_reaches_no_other_folder(project: Project, ca
         lambda: project.caseFolder(caseId),
         lambda: project.imagePaths(caseId, 1),
         lambda: project.resultFile(caseId, "v"),
-        lambda: project.saveCase(caseId, "x", SLICES, SHAPE, LABELS),
+        lambda: exhaust(project.saveCaseInSteps(caseId, "x", SLICES, SHAPE, LABELS)),
     ):
         with pytest.raises(SettingsError, match="32 hexadecimal digits"):
             use()
@@ -121,7 +122,7 @@ def test_a_case_whose_slices_are_gone_is_told(project: Project) -> None:
     (project.caseFolder(caseId) / "slices.json").unlink()
     assert project.cases() == ()
     assert "slices.json" in project.problems()[0]
-    project.saveCase(caseId, "x", SLICES, SHAPE, LABELS)
+    exhaust(project.saveCaseInSteps(caseId, "x", SLICES, SHAPE, LABELS))
     assert project.problems() == ()
 
 
@@ -144,7 +145,7 @@ def test_another_slicer_sees_the_case(tmp_path: Path) -> None:
     folder = one.caseFolder(caseId)
     os.utime(folder, ns=(0, folder.stat().st_mtime_ns - 10**9))
     assert two.cases()[0].slices == 2
-    one.saveCase(caseId, "x", SLICES[:1], SHAPE, LABELS)
+    exhaust(one.saveCaseInSteps(caseId, "x", SLICES[:1], SHAPE, LABELS))
     assert two.cases()[0].slices == 1
 
 
@@ -160,9 +161,9 @@ def test_a_stored_case_is_plain_json(project: Project) -> None:
 
 def test_slices_that_an_old_scene_does_not_know_stay_beside_the_new_ones(project: Project) -> None:
     caseId = saved(project)
-    project.saveCase(caseId, "CT", SLICES[:1], SHAPE, LABELS)
+    exhaust(project.saveCaseInSteps(caseId, "CT", SLICES[:1], SHAPE, LABELS))
     older = project.caseFolder(caseId) / "slices.older.json"
     assert [(entry.axis, entry.index) for entry in load_slices(older)[1]] == [(0, 2), (2, 0)]
-    project.saveCase(caseId, "CT", SLICES, SHAPE, LABELS)
+    exhaust(project.saveCaseInSteps(caseId, "CT", SLICES, SHAPE, LABELS))
     assert len(load_slices(older)[1]) == 2
     assert project.removeEverything() == ()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from project_files import Refusals, finished, interrupted, modelFile, record
 
+from unetseg.array_file import exhaust
 from unetseg.errors import FileAccessError, SettingsError
 from unetseg.labelled_slices import LabelledSlice, load_slices
 from UNetSegmentLib.project import Project
@@ -40,7 +41,7 @@ def prepared(folder: Path) -> SimpleNamespace:
     project = Project(folder / "project")
     version = project.add(modelFile(folder / "model"), record())
     caseId = project.newCaseId()
-    project.saveCase(caseId, "old", slices(1), (1, 2, 2), ())
+    exhaust(project.saveCaseInSteps(caseId, "old", slices(1), (1, 2, 2), ()))
     (folder / "export").write_text("old")
     return SimpleNamespace(
         project=project, id=version.id, case=caseId, new=modelFile(folder / "new", "b"), folder=folder
@@ -51,9 +52,9 @@ ACTIONS: dict[str, Callable[[SimpleNamespace], object]] = {
     "add": lambda at: at.project.add(at.new, record("New")),
     "status": lambda at: at.project.setStatus(at.id, "kept"),
     "rename": lambda at: at.project.rename(at.id, "New"),
-    "export": lambda at: at.project.export(at.id, at.folder / "export"),
-    "case": lambda at: at.project.saveCase("c" * 32, "new", slices(2), (1, 2, 2), ()),
-    "case again": lambda at: at.project.saveCase(at.case, "old", slices(2), (1, 2, 2), ()),
+    "export": lambda at: exhaust(at.project.exportInSteps(at.id, at.folder / "export")),
+    "case": lambda at: exhaust(at.project.saveCaseInSteps("c" * 32, "new", slices(2), (1, 2, 2), ())),
+    "case again": lambda at: exhaust(at.project.saveCaseInSteps(at.case, "old", slices(2), (1, 2, 2), ())),
     "images": lambda at: at.project.imagePaths("c" * 32, 2),
     "result": lambda at: at.project.resultFile(at.case, at.id),
     "job": lambda at: at.project.newJobFolder(),
@@ -151,7 +152,7 @@ def test_the_space_for_a_training_is_checked(project: Project, monkeypatch: pyte
 
 def test_a_project_of_a_newer_program_is_left_alone(project: Project, tmp_path: Path) -> None:
     version = project.add(modelFile(tmp_path / "m"), record())
-    project.saveCase("a" * 32, "CT", slices(1), (1, 2, 2), ())
+    exhaust(project.saveCaseInSteps("a" * 32, "CT", slices(1), (1, 2, 2), ()))
     path = project.folder / "project.json"
     assert json.loads(path.read_text()) == {"format": 1}
     path.write_text('{"format": 2, "more": true}')
@@ -188,7 +189,7 @@ def filled(project: Project, tmp_path: Path) -> str:
     (project.folder / "models" / f".12-ab-{version.id}.json").write_text("left by a killed program")
     (project.folder / "models" / f"{version.id}.json.damaged").write_text("x")
     caseId = project.newCaseId()
-    project.saveCase(caseId, "CT", slices(1), (1, 2, 2), ())
+    exhaust(project.saveCaseInSteps(caseId, "CT", slices(1), (1, 2, 2), ()))
     project.imagePaths(caseId, 1)[0].write_bytes(b"x" * 1000)
     project.resultFile(caseId, version.id).write_bytes(b"x" * 200)
     interrupted(finished(project.newJobFolder()))

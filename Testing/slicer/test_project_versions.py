@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from project_files import PIECES, modelFile, record, withPieces
 
+from unetseg.array_file import exhaust
 from unetseg.config import Label
 from unetseg.errors import FileAccessError, ModelFileError, SettingsError
 from unetseg.files import replay_path
@@ -52,7 +53,6 @@ def test_a_version_comes_back_as_it_was_added(project: Project, source: Path) ->
         volumes=3,
         slices=7,
         heldOut=((0.5, None), (0.75, 1.0)),
-        checked=((0.25, None), 4),
         seconds=31.5,
         note="zuerst",
     )
@@ -136,7 +136,7 @@ def test_pieces_of_images_go_with_the_model_that_rehearses_them(project: Project
 def test_pieces_of_images_are_never_exported(project: Project, source: Path, tmp_path: Path) -> None:
     added = project.add(withPieces(source), record())
     (tmp_path / "out").mkdir()
-    project.export(added.id, tmp_path / "out" / "x.safetensors")
+    exhaust(project.exportInSteps(added.id, tmp_path / "out" / "x.safetensors"))
     assert os.listdir(tmp_path / "out") == ["x.safetensors"]
 
 
@@ -271,13 +271,13 @@ def test_exporting(project: Project, source: Path, tmp_path: Path) -> None:
     added = project.add(source, record())
     target = tmp_path / "out ü #%.safetensors"
     target.write_text("old")
-    project.export(added.id, target)
+    exhaust(project.exportInSteps(added.id, target))
     assert target.read_bytes() == source.read_bytes()
     for inside in (added.path, added.path.with_name("new.safetensors")):
         with pytest.raises(FileAccessError, match="another folder"):
-            project.export(added.id, inside)
+            exhaust(project.exportInSteps(added.id, inside))
     with pytest.raises(FileAccessError, match=r"no_folder.*Check that the disk"):
-        project.export(added.id, tmp_path / "no_folder" / "x.safetensors")
+        exhaust(project.exportInSteps(added.id, tmp_path / "no_folder" / "x.safetensors"))
     assert added.path.read_bytes() == source.read_bytes()
     assert sorted(os.listdir(added.path.parent)) == [f"{added.id}.json", f"{added.id}.safetensors"]
 
@@ -286,10 +286,10 @@ def test_an_export_through_a_link_does_not_overwrite_the_model(project: Project,
     added = project.add(source, record())
     (tmp_path / "link").symlink_to(added.path.parent, target_is_directory=True)
     with pytest.raises(FileAccessError, match="another folder"):
-        project.export(added.id, tmp_path / "link" / added.path.name)
+        exhaust(project.exportInSteps(added.id, tmp_path / "link" / added.path.name))
     (tmp_path / "project link").symlink_to(project.folder, target_is_directory=True)
     with pytest.raises(FileAccessError, match="another folder"):
-        Project(tmp_path / "project link").export(added.id, added.path)
+        exhaust(Project(tmp_path / "project link").exportInSteps(added.id, added.path))
 
 
 def test_deleting_removes_the_files_and_the_results(project: Project, source: Path) -> None:

@@ -25,7 +25,6 @@ from UNetSegmentLib.slice_views import (
     jumpToSlice,
     shownSlice,
     showVolume,
-    sliceTitle,
     sliceTitles,
     viewForAxis,
 )
@@ -318,9 +317,8 @@ def test_show_volume_puts_it_into_every_view_on_a_slice():
 
 
 def test_titles_name_the_closest_plane_and_count_from_one():
-    assert sliceTitle(volume(), 0, 34) == "Axial 35"
-    assert sliceTitle(volume(), 1, 0) == "Coronal 1"
-    assert sliceTitle(volume(OBLIQUE), 2, 7) == "Sagittal 8"
+    assert sliceTitles(volume(), [(0, 34), (1, 0)]) == ["Axial 35", "Coronal 1"]
+    assert sliceTitles(volume(OBLIQUE), [(2, 7)]) == ["Sagittal 8"]
     # I along S, J along R, K along A.
     turned = volume(np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]))
     assert sliceTitles(turned, [(0, 4), (1, 5), (2, 6), (1, 0)]) == ["Coronal 5", "Sagittal 6", "Axial 7", "Sagittal 1"]
@@ -331,4 +329,4 @@ def test_titles_follow_the_transform():
     matrix = np.eye(4)
     matrix[:3, :3] = rotation((1, 0, 0), 90)
     node.SetAndObserveTransformNodeID(addLinearTransform(matrix).GetID())
-    assert [sliceTitle(node, axis, 0) for axis in range(3)] == ["Coronal 1", "Axial 1", "Sagittal 1"]
+    assert sliceTitles(node, [(axis, 0) for axis in range(3)]) == ["Coronal 1", "Axial 1", "Sagittal 1"]

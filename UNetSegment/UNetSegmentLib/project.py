@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from unetseg.array_file import exhaust
 from unetseg.config import Label
 from unetseg.files import atomic_path
 from unetseg.labelled_slices import LabelledSlice, save_slices
@@ -83,19 +82,14 @@ class Project(ProjectModels):
         name = caseFiles.resultName(versionId)
         return self._root.made("cases", caseFiles.checkCaseId(caseId), caseFiles.RESULTS) / name
 
-    def saveCase(
-        self, caseId: str, name: str, slices: Sequence[LabelledSlice], shape: Shape, labels: Sequence[Label]
-    ) -> None:
-        """Store the confirmed slices of a volume called ``name``, of ``shape`` (D, H, W), for these labels.
-
-        Where they are fewer than before, as from a scene that was saved long ago, the others stay in a file beside.
-        """
-        exhaust(self.saveCaseInSteps(caseId, name, slices, shape, labels))
-
     def saveCaseInSteps(
         self, caseId: str, name: str, slices: Sequence[LabelledSlice], shape: Shape, labels: Sequence[Label]
     ) -> Generator[None, None, None]:
-        """As ``saveCase``, waiting for the disk once between two yields."""
+        """Store the confirmed slices of a volume called ``name``, of ``shape`` (D, H, W), for these labels.
+
+        Where they are fewer than before, as from a scene that was saved long ago, the others stay in a file beside.
+        It waits for the disk once between two yields.
+        """
         folder = self.caseFolder(caseId)
         stored = next((case for case in self.cases() if case.id == caseId), None)
         if stored is not None and stored.slices > len(slices) and stored.annotation.is_file():

@@ -112,16 +112,14 @@ class ProjectModels:
             raise SettingsError("Each version needs a name of its own", received=clean, remedy="Type another name")
         return self._write(replace(version, name=clean))
 
-    def export(self, versionId: str, path: Path) -> None:
+    def exportInSteps(self, versionId: str, path: Path) -> Generator[None, None, None]:
         """Copy a version's model file to ``path``, replacing what is there, without the pieces of images beside it.
+
+        A few milliseconds between two yields.
 
         Raises:
             FileAccessError: the disk refuses, or ``path`` lies among the project's models.
         """
-        exhaust(self.exportInSteps(versionId, path))
-
-    def exportInSteps(self, versionId: str, path: Path) -> Generator[None, None, None]:
-        """As ``export``, a few milliseconds between two yields."""
         version = self.version(versionId)
         with inWords("The chosen folder must be writable and the model file readable", path):
             if path.resolve().parent == version.path.resolve().parent:

@@ -109,13 +109,8 @@ def viewForAxis(volumeNode: Any, axis: int) -> str:
     return views[axis]
 
 
-def sliceTitle(volumeNode: Any, axis: int, index: int) -> str:
-    """As “Axial 35”: the closest anatomical plane, and the number counted from 1."""
-    return sliceTitles(volumeNode, [(axis, index)])[0]
-
-
 def sliceTitles(volumeNode: Any, planes: Sequence[tuple[int, int]]) -> list[str]:
-    """The titles of many slices (axis, index), in a fraction of the time that each for itself would take."""
+    """Of each slice (axis, index), as “Axial 35”: the closest anatomical plane, and the number counted from 1."""
     names = (_("Sagittal"), _("Coronal"), _("Axial"))
     closest = _match(_normals(volumeNode).T)
     return [_("{plane} {number}").format(plane=names[closest[axis]], number=index + 1) for axis, index in planes]

@@ -48,9 +48,8 @@ class Version:
         volumes, slices: how many it has learned from.
         heldOut: Dice per label ≥ 1 on held-out slices, of the version that training started from and of what was
             learned before these slices were learned from, too; empty where not measured.
-        checked: Dice per label ≥ 1 on slices confirmed before they were learned from, and how many slices.
         seconds: that the training took.
-        note: of the user; of a shipped version, what to know before using it.
+        note: what to know before using it.
         sha256: of the model file.
         path: of the model file.
         hasPieces: pieces of images lie beside the model, for its retrainings to rehearse.
@@ -69,7 +68,6 @@ class Version:
     volumes: int = 0
     slices: int = 0
     heldOut: tuple[Dice, Dice] = ((), ())
-    checked: tuple[Dice, int] = ((), 0)
     seconds: float = 0.0
     note: str = ""
     sha256: str = ""

@@ -163,7 +163,7 @@ class BatchSource:
         return draw_coordinates(
             generator,
             self.augmentation,
-            patch_size=self.patch_size,
+            patch_size=patch_size,
             voxel=voxel,
             place=place,
             spacing_mm=source.spacing_mm,
