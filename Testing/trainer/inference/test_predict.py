@@ -138,7 +138,7 @@ def test_what_an_earlier_attempt_gave_is_not_given_again(network, image, monkeyp
     logits = torch.zeros(3, 70, 25, 19)
     logits[0] = torch.arange(70.0)[:, None, None]
 
-    def run(network, image, plan, attempt, first_slice, progress, check_cancel):
+    def run(network, ranges, image, plan, attempt, first_slice, progress, check_cancel):
         if first_slice == 0:
             yield 0, logits[:, :10]
             raise MemoryError
