@@ -18,6 +18,15 @@ def loop(loop):
     return loop
 
 
+def beginNew(loop):
+    """The empty segmentation of a new network."""
+    loop.parameters.model = "new:unet_2d"
+    loop.parameters.structures = "Liver, Spleen"
+    loop.parameters.segmentation = None
+    loop.settle()
+    loop.segment()
+
+
 def confirm(loop, *indices):
     for index in indices:
         loop.paintSlice(0, index)
@@ -124,11 +133,7 @@ def test_a_later_version_in_use_has_no_figure_where_it_knew_other_slices_of_the_
 
 
 def test_a_slice_that_the_first_version_has_learned_from_measures_nothing(loop):
-    loop.parameters.model = "new:unet_2d"
-    loop.parameters.structures = "Liver, Spleen"
-    loop.parameters.segmentation = None
-    loop.settle()
-    loop.segment()
+    beginNew(loop)
     confirm(loop, 1, 2, 3)
     train(loop)
     assert len(heldOut(loop)) == 1  # the new network knows none of them yet
@@ -164,11 +169,7 @@ def test_earlier_cases_are_measured_where_the_base_has_pieces_of_them(loop):
 
 
 def test_pieces_that_a_new_network_has_left_stay_with_its_version(loop):
-    loop.parameters.model = "new:unet_2d"
-    loop.parameters.structures = "Liver, Spleen"
-    loop.parameters.segmentation = None
-    loop.settle()
-    loop.segment()
+    beginNew(loop)
     confirm(loop, 2)
     version = loop.logic.project.version(train(loop))
     assert replay_path(version.path).read_bytes() == PIECES
