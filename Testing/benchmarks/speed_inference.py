@@ -148,12 +148,14 @@ def main(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads or torch.get_num_threads())
     contest = Contest(arguments)
     for label, path in contest.models():
-        failed = [sentence for volume in contest.volumes for sentence in contest.measure(label, path, volume)]
-        over = ["Not all was measured: the minutes were over."] if contest.clock.is_over else []
-        notes = [*NOTES, *contest.notes, *failed, *over]
+        notes = [*NOTES, *contest.notes]
+        notes += [sentence for volume in contest.volumes for sentence in contest.measure(label, path, volume)]
+        if contest.clock.is_over:
+            notes.append("Not all was measured: the minutes were over.")
+        if arguments.picture:
+            draw(contest.rows, FIGURES / f"{arguments.picture}.png")
+            notes.append(f"![Time and memory](figures/{arguments.picture}.png)")
         publish(f"Whole volumes, {label}", HEADER, table(contest, label), notes=notes)
-    if arguments.picture:
-        draw(contest.rows, FIGURES / f"{arguments.picture}.png")
 
 
 def options() -> argparse.ArgumentParser:

@@ -21,21 +21,23 @@ def draw(rows: Iterable[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     networks = grouped(rows)
-    size = (7 * len(PANELS), 3.6 * len(networks))
+    methods = list(dict.fromkeys(method for found in networks.values() for of in found.values() for method in of))
+    width = 1 / (len(methods) + 1)
+    size = (7 * len(PANELS), 3.6 * len(networks) + 0.6)
     figure, axes = pyplot.subplots(len(networks), len(PANELS), figsize=size, squeeze=False, layout="constrained")
     for line, (network, found) in zip(axes, networks.items(), strict=True):
-        methods = list(dict.fromkeys(method for of_subject in found.values() for method in of_subject))
         for panel, (title, value) in zip(line, PANELS.items(), strict=True):
             for number, method in enumerate(methods):
                 heights = {place: value(of[method]) for place, of in enumerate(found.values()) if method in of}
                 known = {place: height for place, height in heights.items() if height is not None}
-                places = [place + (number + 0.5) / (len(methods) + 1) for place in known]
+                places = [place + (number + 0.5) * width for place in known]
                 colour = pyplot.get_cmap(COLOURS[method.split("-")[0]])(shade(method, methods))
-                panel.bar(places, list(known.values()), 1 / (len(methods) + 1), label=method, color=colour)
+                bars = panel.bar(places, list(known.values()), width, label=method, color=colour)
+                panel.bar_label(bars, fmt="%.3g", fontsize=7, rotation=90, padding=2)
             panel.set(title=f"{network}: {title}", yscale="log")
-            panel.set_xticks([place + 0.5 for place in range(len(found))], list(found))
-            panel.grid(axis="y", alpha=0.3)
-        line[0].legend(fontsize=7)
+            panel.margins(y=0.2)
+            panel.set_xticks([place + 0.5 - width / 2 for place in range(len(found))], list(found))
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=6, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     pyplot.close(figure)

@@ -110,6 +110,7 @@ def test_the_picture_has_every_method_of_every_subject(tmp_path):
         0.9,
     ]
     pytest.importorskip("matplotlib")
+    rows.append(Row(Key("v", "another network", "nnunet", "cpu", 0), 1.0, True, 5.0))
     draw(rows, tmp_path / "figures" / "speed.png")
     content = (tmp_path / "figures" / "speed.png").read_bytes()
     assert content.startswith(b"\x89PNG")

@@ -177,6 +177,7 @@ def test_a_table_of_volumes_is_measured_and_published(model, tmp_path, monkeypat
     assert [line[1] for line in lines] == ["single-pass", "ours-float32"]
     assert [line[8] for line in lines] == ["1.00000", "1.00000"]
     assert all(line[2:4] == ["0.50", "0.50"] and line[7] == "12" for line in lines)
+    assert "![Time and memory](figures/speed.png)" in text
     assert (tmp_path / "speed.png").is_file()
 
 
