@@ -11,7 +11,7 @@ import torch
 
 from small_models import DOCUMENT, network_of
 from unetseg import networks, records
-from unetseg.config import NetworkConfig
+from unetseg.config import Int8, NetworkConfig
 from unetseg.errors import ModelFileError
 from unetseg.model_file import Model, file_sha256, load_model, read_document, save_model
 from unetseg.tensor_file import write_tensors
@@ -40,6 +40,16 @@ def test_the_network_is_rebuilt_from_the_file_alone(model: Model, tmp_path: Path
     assert torch.equal(loaded.network(image), expected)
     assert not any(tensor.is_meta for tensor in loaded.network.state_dict().values())
     assert all(parameter.requires_grad for parameter in loaded.network.parameters())
+
+
+def test_what_8_bit_needs_is_kept_and_may_be_missing(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    int8 = Int8({"encoders.0.0": 4.5}, dice_loss=-0.001, cases=3)
+    save_model(path, dataclasses.replace(model, document=dataclasses.replace(DOCUMENT, int8=int8)))
+    assert read_document(path).int8 == int8
+    before = records.to_json(DOCUMENT)
+    del before["int8"]
+    assert read_document(forged(path, text=json.dumps(before))) == DOCUMENT
 
 
 def test_the_document_is_read_without_the_weights(model: Model, tmp_path: Path) -> None:
@@ -77,8 +87,11 @@ def label(value: int, name: str, color: list[int]) -> dict[str, object]:
     return {"value": value, "name": name, "color": color}
 
 
+INT8 = {"ranges": {}, "dice_loss": 0.0, "cases": 1}
 DOCUMENTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "newer": (lambda d: d.update(format_version=2, new_field=1), "Update UNetSegment"),
+    "no loss below 0.005": (lambda d: d.update(int8=INT8 | {"dice_loss": 0.005}), "loss in 8 bit must be below 0.005"),
+    "range of 0": (lambda d: d.update(int8=INT8 | {"ranges": {"a": 1.0, "b": 0.0}}), "must be positive. Received: 0.0"),
     "version 0": (lambda d: d.update(format_version=0), "format version must be 1"),
     "unknown field": (lambda d: d.update(extra=1), "no field 'extra'"),
     "missing field": (lambda d: d.pop("plan"), "needs the field 'plan'"),

@@ -16,6 +16,9 @@ MODEL_FORMAT_VERSION = 1
 MAX_PATCH_LENGTH = 512
 """Voxels along any axis of a plan's patch; a model with more is refused."""
 
+MAX_INT8_DICE_LOSS = 0.005
+"""A model that would lose this much is not offered in 8 bit."""
+
 Modality = Literal["CT", "MR", "microscopy", "ultrasound"]
 Scheme = Literal["ct", "zscore", "percentile"]
 Orientation = Literal["canonical", "thickest_first"]
@@ -224,6 +227,22 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
+class Int8:
+    """What a network needs to compute in 8 bit, and what that costs.
+
+    Attributes:
+        ranges: per activation, by its name in ``inference.quantised``, the largest value that counts.
+        dice_loss: by how much Dice fell against float32, mean over held-out cases, for the class that lost most; below
+            ``MAX_INT8_DICE_LOSS``.
+        cases: the number of these cases.
+    """
+
+    ranges: Mapping[str, float]
+    dice_loss: float
+    cases: int
+
+
+@dataclass(frozen=True)
 class ModelDocument:
     """The JSON document inside a model file: with it alone the network can be rebuilt and applied."""
 
@@ -232,4 +251,5 @@ class ModelDocument:
     plan: Plan
     training: TrainingRecord
     provenance: Mapping[str, str] = field(default_factory=dict)
+    int8: Int8 | None = None
     format_version: int = MODEL_FORMAT_VERSION

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import networks
-from .config import MAX_PATCH_LENGTH, MODEL_FORMAT_VERSION, ModelDocument, Plan
+from .config import MAX_INT8_DICE_LOSS, MAX_PATCH_LENGTH, MODEL_FORMAT_VERSION, ModelDocument, Plan
 from .errors import ModelFileError, SettingsError
 from .networks import UNet
 from .records import RecordError, dumps, from_json, loads
@@ -114,6 +114,10 @@ def _broken_rules(document: ModelDocument) -> Iterator[tuple[str, object]]:
         yield "the labels' names must be different and not empty", names
     if not all(0 <= part <= 255 for label in labels for part in label.color):
         yield "a label's colour must be three numbers from 0 to 255", [label.color for label in labels]
+    if document.int8 is not None and not all(value > 0 for value in document.int8.ranges.values()):
+        yield "the ranges for 8 bit must be positive", min(document.int8.ranges.values())
+    if document.int8 is not None and not document.int8.dice_loss < MAX_INT8_DICE_LOSS:
+        yield f"the Dice loss in 8 bit must be below {MAX_INT8_DICE_LOSS}", document.int8.dice_loss
     yield from _broken_plan_rules(plan, network.in_channels)
 
 

@@ -64,7 +64,7 @@ def test_help_names_every_command_and_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "False False"
-    for command in ("describe", "segment", "train", "evaluate", "suggest", "inspect", "phantom", "worker"):
+    for command in ("describe", "segment", "train", "evaluate", "calibrate", "suggest", "inspect", "phantom", "worker"):
         assert command in done.stdout
 
 

@@ -53,7 +53,7 @@ def test_devices_that_may_lack_16_bit_compute_in_32(network):
 
 
 def test_an_unknown_precision_is_refused(network):
-    with pytest.raises(SettingsError, match=r"precision must be one of auto, bfloat16, float32, int8. Received: float16"):
+    with pytest.raises(SettingsError, match=r"must be one of auto, bfloat16, float32, int8. Received: float16"):
         choose_precision("float16", network, CPU)
 
 

@@ -32,6 +32,7 @@ def make_parser(commands: Mapping[str, Callable[[argparse.Namespace], object]]) 
     evaluate.add_argument(
         "--tolerance-mm", type=float, default=1.0, metavar="MM", help="of the surface Dice (default: 1)"
     )
+    _add_calibrate(add("calibrate", "Let a model compute in 8 bit, if that costs it next to nothing."))
     _add_suggest(add("suggest", "Say which slice of a segmentation to correct next."))
     inspect = add("inspect", "Show what a model file says about itself.")
     inspect.add_argument("model", type=Path, metavar="MODEL")
@@ -61,8 +62,9 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add_device(parser)
     parser.add_argument(
-        "--precision", default="auto", metavar="P", help="auto (what is fastest there), float32, bfloat16"
-    )
+        "--precision", default="auto", metavar="P",
+        help="auto (what is fastest there), float32, bfloat16, or, after calibrate, int8",
+    )  # fmt: skip
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +88,17 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where a cancelled or killed training stopped")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     _add_device(parser)
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="stays as it is")
+    parser.add_argument("cases", type=Path, metavar="CASES", help="labelled cases, as for train")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="a .safetensors file")
+    parser.add_argument(
+        "--validation", default="0.2", metavar="FRACTION|NAMES",
+        help="cases to measure the loss on, and nothing else: as for train (default: 0.2)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
 
 
 def _add_suggest(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None, *, serve: Callable[[], int]) -> int:
         "segment": _segment,
         "train": _train,
         "evaluate": _evaluate,
+        "calibrate": _calibrate,
         "suggest": _suggest,
         "inspect": _inspect,
         "phantom": _phantom,
@@ -147,6 +148,19 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(" ".join([name.ljust(width), *(f"{'n/a' if v is None else format(v, '.4f'):>12}" for v in values)]))
 
 
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from ..training import Control
+    from .calibrating import calibrated
+
+    control = Control()
+    with _ctrl_c_aborts(control), ProgressDisplay(sys.stderr) as display:
+        found = calibrated(arguments, check_cancel=control.check, report=display)
+    if arguments.json:
+        return _print_json(found)
+    print(f"8 bit changes the Dice on {found.cases} held-out cases by {-found.dice_loss:+.4f}.")
+    print(f"Wrote {arguments.output}.")
+
+
 def _suggest(arguments: argparse.Namespace) -> None:
     from .suggesting import suggested
 
@@ -171,6 +185,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
     print(f"            {training.finished_utc}, {len(training.cases)} cases")
     if training.held_out_dice:
         print(f"held out    Dice per class {dice_text(training.held_out_dice)}")
+    if document.int8 is not None:
+        print(f"int8        Dice {-document.int8.dice_loss:+.4f} on {document.int8.cases} held-out cases")
     if training.parent_sha256:
         print(f"started from a model with sha256 {training.parent_sha256}")
     for name, text in document.provenance.items():

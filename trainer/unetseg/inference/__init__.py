@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .calibration import calibrate, int8_dice_loss
 from .devices import Device, DeviceChoice, available_devices, choose_device
 from .fused import CHANNELS_LAST
 from .interrupt import interruptible
@@ -18,7 +19,9 @@ __all__ = [
     "DeviceChoice",
     "Segmentation",
     "available_devices",
+    "calibrate",
     "choose_device",
+    "int8_dice_loss",
     "interruptible",
     "is_out_of_memory",
     "predict",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..volume import LabelArray, Shape
 from .fused import FusedUNet
 from .layout import plan_layout
 from .memory import Attempt, default_budget
-from .precision import INT8
+from .precision import INT8, check_int8
 from .predict import predict_labels
 from .quantised import activations
 from .streaming import stream
@@ -37,10 +37,13 @@ def calibrate(
     """The ranges of a network's activations: the 99.995th percentile over all voxels of some prepared images.
 
     Args:
-        network: one that ``is_fusible``.
         images: float32 (C, d, h, w), as ``preprocess`` prepares them; a few training cases do.
         check_cancel: is called before each image.
+
+    Raises:
+        SettingsError: the network cannot compute in 8 bit here.
     """
+    check_int8(network, CPU)
     fused = FusedUNet(network)
     counts = {name: torch.zeros(PATTERNS, dtype=torch.long) for name in activations(fused)}
     for name, layer in activations(fused).items():
@@ -74,7 +77,7 @@ def _percentile(counts: Tensor) -> float:
 
 def int8_dice_loss(
     network: UNet,
-    cases: Sequence[tuple[Tensor, LabelArray]],
+    cases: Iterable[tuple[Tensor, LabelArray]],
     ranges: Mapping[str, float],
     *,
     patch_size: Shape,

@@ -40,14 +40,20 @@ def choose_precision(
         channels = max(tensor.shape[0] for tensor in network.encoders[0].parameters())
         return _fastest(device, network.dimensions, channels, torch.get_num_threads())
     if request == INT8:
-        _check_int8(network, device, ranges)
+        check_int8(network, device)
+        if ranges is None or set(ranges) != set(activation_names(network)):
+            raise SettingsError(
+                "int8 needs a model that was calibrated for it",
+                remedy="Run unetseg calibrate on the model first, or choose another precision",
+            )
         return torch.uint8
     if request not in PRECISIONS:
         raise unknown_name("precision", request, [AUTO, *PRECISIONS, INT8])
     return PRECISIONS[request]
 
 
-def _check_int8(network: UNet, device: torch.device, ranges: Mapping[str, float] | None) -> None:
+def check_int8(network: UNet, device: torch.device) -> None:
+    """Raises ``SettingsError`` where the network cannot compute in 8 bit, whatever the ranges."""
     other = "Choose another precision"
     if device.type != "cpu":
         raise SettingsError("int8 is for the CPU", received=device, remedy=f"{other}, or the device cpu")
@@ -55,9 +61,6 @@ def _check_int8(network: UNet, device: torch.device, ranges: Mapping[str, float]
         raise SettingsError("This torch has no int8 for this processor", remedy=other)
     if not is_fusible(network):
         raise SettingsError("int8 is for networks with padding, and with batch norm or none", remedy=other)
-    if ranges is None or set(ranges) != set(activation_names(network)):
-        remedy = f"{other}, or run unetseg calibrate on the model first"
-        raise SettingsError("int8 needs a model that was calibrated for it", remedy=remedy)
 
 
 @functools.cache

@@ -86,7 +86,8 @@ def segment_prepared(
         device: a name of ``available_devices``, or ``auto``: the fastest with enough memory, and the CPU
             where that runs out after all.
         memory_gb: what inference may take on the device beside the network; None: most of what is free.
-        precision: a name of ``PRECISIONS``, or ``auto`` for the fastest on the device.
+        precision: a name of ``PRECISIONS``, ``auto`` for the fastest of them on the device, or, on the CPU and with
+            a model that was calibrated, ``int8``.
         confirmed: labels that a user has said to be right, uint8 (D, H, W) of the volume, 255 elsewhere. The result
             repeats them exactly; where a whole slice is labelled, what it corrects is carried into the slices around it
             (see ``carry``), for which the probabilities of the whole volume are kept in memory, 2 bytes each.
@@ -97,14 +98,14 @@ def segment_prepared(
         DeviceError: no such device.
         ImageError: the image has other channels than the network, ``confirmed`` another shape or an unknown label.
         MemoryLimitError: not even the smallest piece fits.
-        SettingsError: ``memory_gb`` is not positive, or the precision is unknown.
+        SettingsError: ``memory_gb`` is not positive, the precision is unknown, or ``int8`` cannot be had.
     """
     if memory_gb is not None and not memory_gb > 0:
         raise SettingsError("The memory limit must be positive", received=f"{memory_gb} GB")
     if confirmed is not None:
         _check_confirmed(confirmed, prepared.source.shape, model.document.network.classes)
     network = model.network
-    patch_size = model.document.plan.patch_size
+    patch_size, int8 = model.document.plan.patch_size, model.document.int8
     needed_bytes = 0
     if device == "auto" and len(available_devices()) > 1:
         needed_bytes = least_bytes(network, prepared.geometry.shape, patch_size=patch_size)
@@ -117,6 +118,7 @@ def segment_prepared(
         device=choice.device,
         memory_bytes=None if memory_gb is None else int(memory_gb * GIB),
         precision=precision,
+        ranges=None if int8 is None else int8.ranges,
         allow_cpu=device == "auto",
         progress=progress,
         check_cancel=check_cancel,
