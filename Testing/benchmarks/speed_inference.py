@@ -86,7 +86,7 @@ class Contest:
             for method in methods
         ]
         failed = measure_in_turn(self.rows, contestants, self.clock)
-        return [f"{key.method} failed on {volume}: {reason}." for key, reason in failed.items()]
+        return [f"{key.method} failed on {volume}: {reason.rstrip('.')}." for key, reason in failed.items()]
 
     def key(self, label: str, volume: str, method: str) -> Key:
         """Of the first turn."""
@@ -169,7 +169,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3, help="of our methods")
     parser.add_argument("--competitor-rounds", type=int, default=1)
     parser.add_argument("--tile", type=int, default=96, help="edge of a competitor's tile in 3D, voxels")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="of each process; as many as torch chooses")
     parser.add_argument("--minutes", type=float, help="after which nothing more is begun")
     parser.add_argument("--picture", help="draw all measurements of --output into figures/NAME.png")

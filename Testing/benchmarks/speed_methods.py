@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from speed import Work
 from unetseg.errors import unknown_name
-from unetseg.inference import CHANNELS_LAST, PRECISIONS, available_devices, predict_labels
+from unetseg.inference import AUTO, CHANNELS_LAST, PRECISIONS, available_devices, predict_labels
 from unetseg.inference.layout import padded_shape
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import Model, load_model
@@ -47,10 +47,9 @@ def single_pass(model: Model, image: Tensor, *, device: torch.device, tile: int)
     network = model.network.to(device)
 
     def run() -> LabelArray:
-        pad = [
-            length - own for own, length in zip(image.shape[1:], padded_shape(network, image.shape[1:]), strict=True)
-        ]
-        padded = functional.pad(image[None], [n for size in reversed(pad) for n in (0, size)], mode="replicate")
+        sizes = zip(image.shape[1:], padded_shape(network, image.shape[1:]), strict=True)
+        d, h, w = (length - own for own, length in sizes)
+        padded = functional.pad(image[None], (0, w, 0, h, 0, d), mode="replicate")
         batches = padded[0].transpose(0, 1).split(1) if network.dimensions == 2 else [padded]
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             parts = [network(batch.to(device)).argmax(1).to("cpu", torch.uint8) for batch in batches]
@@ -125,10 +124,18 @@ def nnunet(
     return run
 
 
-def ours(model: Model, image: Tensor, *, device: torch.device, tile: int, **settings: str) -> Segment:
-    """The product's own engine; ``settings`` are further ones of ``predict_labels``."""
-    patch_size = model.document.plan.patch_size
-    return partial(predict_labels, model.network, image, patch_size=patch_size, device=device, **settings)
+def ours(model: Model, image: Tensor, *, device: torch.device, tile: int, precision: str = AUTO) -> Segment:
+    """The product's own engine."""
+    int8 = model.document.int8
+    return partial(
+        predict_labels,
+        model.network,
+        image,
+        patch_size=model.document.plan.patch_size,
+        device=device,
+        precision=precision,
+        ranges=None if int8 is None else int8.ranges,
+    )
 
 
 METHODS: Mapping[str, Callable[..., Segment]] = {
@@ -139,7 +146,7 @@ METHODS: Mapping[str, Callable[..., Segment]] = {
     **{f"monai-best-{name}": partial(monai, overlap=LEAST_OVERLAP, precision=name, best=True) for name in DTYPES},
     **{f"nnunet-best-{name}": partial(nnunet, overlap=LEAST_OVERLAP, precision=name, best=True) for name in DTYPES},
     "ours-auto": ours,
-    **{f"ours-{name}": partial(ours, precision=name) for name in PRECISIONS},
+    **{f"ours-{name}": partial(ours, precision=name) for name in (*PRECISIONS, "int8")},
 }
 """As users run them, and with ``best`` settings: folded batch norm, channels last, least overlap, at a precision."""
 
@@ -148,7 +155,7 @@ DEFAULT_METHODS = {
     "cpu": [
         *("monai", "monai-best-float32", "monai-best-bfloat16"),
         *("nnunet", "nnunet-best-float32", "nnunet-best-bfloat16"),
-        *OURS,
+        *(*OURS, "ours-int8"),
     ],
     "cuda": [
         *("monai", "monai-best-float32", "monai-best-bfloat16", "monai-best-float16"),

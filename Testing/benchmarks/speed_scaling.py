@@ -143,7 +143,10 @@ def measure(arguments: argparse.Namespace, rows: Rows, device: torch.device) -> 
             )
             contestants.append((matrix_key(device, setting.threads, method), 1, worker))
         failed |= measure_in_turn(rows, contestants, clock)
-    return [f"{key.method} failed on {key.subject} ({key.conditions}): {reason}." for key, reason in failed.items()]
+    return [
+        f"{key.method} failed on {key.subject} ({key.conditions}): {reason.rstrip('.')}."
+        for key, reason in failed.items()
+    ]
 
 
 def precision_of(method: str) -> str:
@@ -203,7 +206,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 8, 16, 25])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=2, help="the first is not counted where there are more")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--minutes", type=float, help="after which nothing more is begun")
     parser.add_argument("--output", type=Path, required=True, help="folder of everything made")
     return parser

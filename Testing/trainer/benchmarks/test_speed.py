@@ -61,7 +61,8 @@ def test_a_worker_tells_time_memory_and_figures_of_each_turn(monkeypatch, tmp_pa
 
 def test_a_process_that_ends_is_named_with_its_last_words_and_left_alone(monkeypatch, tmp_path):
     rows = Rows(tmp_path, "some")
-    failed = measure_in_turn(rows, [(KEY, 3, partial(worker, monkeypatch, "ending", message="no memory"))], Clock(None))
+    last = partial(worker, monkeypatch, "ending", message="what came before\nno memory")
+    failed = measure_in_turn(rows, [(KEY, 3, last)], Clock(None))
     assert failed == {KEY: "no memory"}
     assert not list(rows)
 

