@@ -211,7 +211,7 @@ def _convolution(layer: nn.Conv2d | nn.Conv3d, *, relu: bool = False) -> Convolu
 
 def is_fusible(network: UNet) -> bool:
     """Whether the network has a fast form: it is local and has padding "same"."""
-    return network.is_local and network.padding == "same"
+    return network.is_local_in_eval and network.padding == "same"
 
 
 class FusedUNet(nn.Module):
@@ -220,13 +220,16 @@ class FusedUNet(nn.Module):
     ``encode``, ``pool``, ``decode`` and ``head`` are the network's, for slabs of the slices along its first axis.
 
     Attributes:
-        network: the folded copy. What it says of its geometry holds.
+        network: the folded copy, without what ``joins`` do instead. What it says of its geometry holds.
     """
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = fold(network)
         self.joins = nn.ModuleList(Join(self.network, level) for level in range(network.depth - 1))
+        for replaced in ("decoders", "ups"):
+            if hasattr(self.network, replaced):
+                setattr(self.network, replaced, nn.ModuleList())
 
     def encode(self, level: int, x: Tensor, rows: slice) -> Tensor:
         """The encoder's features of these slices of its input (N, C, *s), of which up to two around count as well."""

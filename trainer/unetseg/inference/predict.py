@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 
@@ -66,7 +65,6 @@ def predict(
             f"The network takes images of {network.in_channels} channels", received=f"{image.shape[0]} channels"
         )
     shape = (image.shape[1], image.shape[2], image.shape[3])
-    network = copy.deepcopy(network).eval()
     first = Attempt(
         device,
         default_budget(device) if memory_bytes is None else memory_bytes,
@@ -119,7 +117,6 @@ def predict_labels(
 
 def least_bytes(network: UNet, shape: Shape, *, patch_size: Shape) -> int:
     """The least memory, network included, in which an image of ``shape`` (d, h, w) can be predicted."""
-    network = copy.deepcopy(network).eval()
     weights: int = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return weights + _least_bytes(network, shape, Attempt(torch.device("cpu"), 0), patch_size)
 

@@ -70,7 +70,7 @@ def least_tile_bytes(network: UNet, shape: Shape, attempt: Attempt, *, patch_siz
 def _tile_plans(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape) -> Iterator[TilePlan]:
     """Plans with less and less memory: fewer slices at a time in 2D; then, for local networks, smaller tiles."""
     first_axis = 3 - network.dimensions
-    if network.is_local:
+    if network.is_local_in_eval:
         size = _size_for_output(network, shape[first_axis:])
     else:
         size = network.nearest_valid_size(patch_size[first_axis:])
@@ -82,7 +82,7 @@ def _tile_plans(network: UNet, shape: Shape, attempt: Attempt, patch_size: Shape
         yield _tile_plan(network, shape, attempt, along_volume(network, size, slices))
         slices //= 2
     yield _tile_plan(network, shape, attempt, along_volume(network, size, 1))
-    while network.is_local:
+    while network.is_local_in_eval:
         output = network.output_size(size)
         smaller = _size_for_output(network, [max(output) // 2 if each == max(output) else each for each in output])
         if smaller == size:
@@ -102,14 +102,16 @@ def _tile_plan(network: UNet, shape: Shape, attempt: Attempt, size: Shape) -> Ti
     output = along_volume(network, network.output_size(size[3 - network.dimensions :]), size[0])
     starts = [
         _aligned_starts(length, out, step)
-        if network.is_local or (axis == 0 and network.dimensions == 2)
+        if network.is_local_in_eval or (axis == 0 and network.dimensions == 2)
         else _spread_starts(length, out)
         for axis, (length, out, step) in enumerate(zip(shape, output, size_multiple(network), strict=True))
     ]
     floats = pass_floats(network, size)
     if not attempt.offload:
         floats += (2 * network.classes + 1) * output[0] * math.prod(shape[1:])
-    return TilePlan(size, output, (starts[0], starts[1], starts[2]), not network.is_local, estimated_bytes(floats))
+    return TilePlan(
+        size, output, (starts[0], starts[1], starts[2]), not network.is_local_in_eval, estimated_bytes(floats)
+    )
 
 
 def _aligned_starts(length: int, output: int, multiple: int) -> tuple[int, ...]:

@@ -150,13 +150,17 @@ class UNet(nn.Module, ABC):
 
     @property
     def is_local(self) -> bool:
-        """Whether the output at a voxel depends only on its receptive field.
+        """Whether the output at a voxel depends only on its receptive field, as the network is now.
 
-        True without norm, and with batch norm while all its layers are in eval mode. Instance and group norm
-        always mix in statistics of the whole input.
+        True without norm, and with batch norm while all its layers are in eval mode.
         """
-        batch_norms = [module for module in self.modules() if isinstance(module, tuple(BATCH_NORM.values()))]
-        return self.norm == "none" or (self.norm == "batch" and not any(layer.training for layer in batch_norms))
+        batch_norms = (module for module in self.modules() if isinstance(module, tuple(BATCH_NORM.values())))
+        return self.is_local_in_eval and not any(layer.training for layer in batch_norms)
+
+    @property
+    def is_local_in_eval(self) -> bool:
+        """Whether it does in eval mode. Instance and group norm always mix in statistics of the whole input."""
+        return self.norm in ("none", "batch")
 
     @property
     def size_multiple(self) -> tuple[int, ...]:
