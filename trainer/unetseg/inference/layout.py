@@ -22,8 +22,9 @@ CPU_LAYER_FLOP = 2e11
 CPU_PASS_PIXELS = 2**20
 SLAB_SLICES = (256, 128, 64, 48, 32, 24, 16, 12, 8, 4)
 SPARE_COSTS = (1.03, 1.15)
-"""Of the layouts with up to 3 % more multiply-adds than the fewest, the one with the least memory is taken. Where that is
-more than 1 GiB, up to 15 % more are spent on saving memory (measured: 6 % of the time, for half of the memory)."""
+"""Of the layouts with up to 3 % more multiply-adds than the fewest, the one with the least memory is taken. Where that
+is more than 1 GiB, up to 15 % are spent on saving memory (measured: 6 % of the time, for half of the memory)."""
+
 
 
 @dataclass(frozen=True)
