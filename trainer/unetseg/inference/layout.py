@@ -26,7 +26,6 @@ SPARE_COSTS = (1.03, 1.15)
 is more than 1 GiB, up to 15 % are spent on saving memory (measured: 6 % of the time, for half of the memory)."""
 
 
-
 @dataclass(frozen=True)
 class Layout:
     """How one volume (d, h, w) is cut.
