@@ -243,3 +243,17 @@ def test_methods_that_failed_are_named(model, monkeypatch):
 def test_every_method_named_by_default_exists():
     for methods in speed_inference.DEFAULT_METHODS.values():
         assert set(methods) <= set(METHODS)
+
+
+def test_where_one_pass_does_not_fit_our_float32_is_the_reference_unless_there_is_one(model, monkeypatch):
+    monkeypatch.setattr(speed_inference, "Worker", SameProcess)
+    monkeypatch.setattr(speed_inference, "fits_single_pass", lambda *where: False)
+    small = ["--volumes", "16x16x16", "--methods", "ours-bfloat16"]
+    contest = Contest(arguments(model, *small))
+    assert contest.measure("small", model, "16x16x16") == []
+    assert [line[1] for line in table(contest, "small")] == ["ours-float32", "ours-bfloat16"]
+    (model.parent / "made" / "small_16x16x16_single-pass.npy").write_bytes(
+        (model.parent / "made" / "small_16x16x16_ours-float32.npy").read_bytes()
+    )
+    assert contest.measure("small", model, "16x16x16") == []
+    assert [line[1] for line in table(contest, "small")] == ["single-pass", "ours-float32", "ours-bfloat16"]
