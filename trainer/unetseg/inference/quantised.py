@@ -120,7 +120,7 @@ class Int8Convolution(Convolution):
         return result
 
 
-class _RoundedConvolution(Convolution):
+class RoundedConvolution(Convolution):
     """The image's convolution: in float32, its output rounded to uint8 steps."""
 
     def __init__(self, given: Convolution, output_step: float) -> None:
@@ -132,7 +132,7 @@ class _RoundedConvolution(Convolution):
         return _cut_off(super().forward(x, cut, total))
 
 
-class _RoundedSum(Int8Convolution):
+class RoundedSum(Int8Convolution):
     """A convolution whose sum with the ``total``, both in steps, is rounded to uint8."""
 
     def __init__(self, given: Convolution, input_step: float, output_step: float) -> None:
@@ -191,7 +191,7 @@ class QuantisedUNet(FusedUNet):
         first, second = layers
         between = self._steps[f"encoders.{level}.0"]
         if level == 0:
-            yield _RoundedConvolution(first, between)
+            yield RoundedConvolution(first, between)
         else:
             yield Int8Convolution(first, self._steps[f"encoders.{level - 1}.1"], between, dtype=torch.uint8)
         yield Int8Convolution(second, between, self._steps[f"encoders.{level}.1"], dtype=torch.uint8)
@@ -199,7 +199,7 @@ class QuantisedUNet(FusedUNet):
     def _quantise_join(self, level: int, join: Join) -> None:
         skip = self._steps.get(f"gates.{level}", self._steps[f"encoders.{level}.1"])
         deeper, joined = self._deeper_step(level), self._steps[f"decoders.{level}.0"]
-        join.first = _RoundedSum(join.first, skip, joined)
+        join.first = RoundedSum(join.first, skip, joined)
         if isinstance(join.below, Composite):
             join.below.convolution = Int8Convolution(join.below.convolution, deeper, joined, dtype=torch.float32)
             if join.below.through is not None:
