@@ -14,6 +14,7 @@ from ..networks import AttentionUNet, UNet
 from ..volume import Shape
 from .devices import GIB
 from .memory import Attempt, too_little_memory
+from .winograd import READ
 
 FLOAT_BYTES = torch.float32.itemsize
 OVERHEAD_BYTES = 128 * 2**20
@@ -238,6 +239,8 @@ class _Costs:
         whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
         if self.attempt.precision == torch.uint8:  # maps within a level are sums in float
             largest *= FLOAT_BYTES
+        if self.attempt.precision == torch.float32 and self.attempt.device.type == "cpu":
+            largest += max(2 * READ * area * width for area, width in zip(self.areas, self.channels, strict=True))
         return estimated_bytes(stored + largest, self.attempt.precision) + FLOAT_BYTES * (slab + whole)
 
     def _working_values(self, level: int, step: int) -> int:

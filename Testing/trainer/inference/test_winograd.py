@@ -1,0 +1,81 @@
+"""Fewer multiplications, the same convolution."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from inference_networks import CPU, assert_same, single_pass
+from unetseg.inference import fused, predict, winograd
+from unetseg.networks import build
+
+needs_onednn = pytest.mark.skipif(not fused.ONEDNN, reason="this build of torch has no oneDNN")
+
+
+def channels_last(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape).contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_four_numbers_filtered_by_three():
+    """y[i] = 2·d[i] + 3·d[i + 1] - d[i + 2] of 1, 4, 9, 16, 25, 36."""
+    of_input, of_kernel, of_output = winograd._mixtures()
+    products = (of_input @ torch.tensor([1.0, 4, 9, 16, 25, 36])) * (of_kernel @ torch.tensor([2.0, 3, -1]))
+    torch.testing.assert_close(of_output @ products, torch.tensor([5.0, 19, 41, 71]))
+    assert of_output[:, 0].tolist() == [1, 1, 1, 1]  # where the bias enters
+
+
+@needs_onednn
+@pytest.mark.parametrize("padding", [(0, 0, 0), (0, 1, 1), (1, 1, 1)])
+@pytest.mark.parametrize("depth", [6, 7, 8, 9, 10, 13])
+@torch.inference_mode()
+def test_it_is_the_convolution_whatever_is_left_of_the_last_four_slices(depth, padding):
+    torch.manual_seed(0)
+    x, weight, bias = channels_last(1, 32, depth, 5, 4), torch.randn(40, 32, 3, 3, 3), torch.randn(40)
+    expected = functional.conv3d(x.double(), weight.double(), bias.double(), padding=padding)
+    result = winograd.convolve(x, weight, bias, padding)
+    assert (result - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert result.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(
+        winograd.convolve(x, weight, None, padding), result - bias[:, None, None, None], atol=1e-3, rtol=0
+    )
+
+
+@needs_onednn
+@torch.inference_mode()
+def test_a_part_of_a_slab_need_not_be_copied_by_the_caller():
+    x, weight = channels_last(1, 32, 12, 5, 4), torch.randn(32, 32, 3, 1, 1)
+    expected = functional.conv3d(x[:, :, 2:11], weight)
+    assert (winograd.convolve(x[:, :, 2:11], weight, None, (0, 0, 0)) - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "stride", "expected"),
+    [
+        ((1, 32, 6, 4, 4), (32, 32, 3, 3, 3), (1, 1, 1), True),
+        ((1, 32, 5, 4, 4), (32, 32, 3, 3, 3), (1, 1, 1), False),
+        ((2, 32, 6, 4, 4), (32, 32, 3, 3, 3), (1, 1, 1), False),
+        ((1, 16, 6, 4, 4), (32, 16, 3, 3, 3), (1, 1, 1), False),
+        ((1, 32, 6, 4, 4), (16, 32, 3, 3, 3), (1, 1, 1), False),
+        ((1, 32, 6, 4, 4), (32, 32, 2, 2, 2), (1, 1, 1), False),
+        ((1, 32, 6, 4, 4), (32, 32, 3, 3, 3), (2, 2, 2), False),
+        ((1, 32, 6, 4), (32, 32, 3, 3), (1, 1), False),
+    ],
+)
+def test_where_it_pays(image, kernel, stride, expected):
+    assert winograd.pays(torch.empty(image), torch.empty(kernel), stride) == expected
+    assert not winograd.pays(torch.empty(image, dtype=torch.bfloat16), torch.empty(kernel), stride)
+
+
+@needs_onednn
+@torch.inference_mode()
+def test_a_wide_network_still_equals_the_single_pass(monkeypatch):
+    calls = []
+    convolve = winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *arguments: calls.append(1) or convolve(*arguments))
+    torch.manual_seed(0)
+    network = build("unet_3d", in_channels=2, classes=3, base_channels=32, depth=2).eval()
+    image = torch.randn(2, 25, 10, 12)
+    slabs = predict(network, image, patch_size=(8, 8, 8), device=CPU)
+    assert_same(torch.cat([slab for _, slab in slabs], 1), single_pass(network, image))
+    assert len(calls) > 5
