@@ -18,10 +18,11 @@ def draw(rows: Iterable[Row], path: Path) -> None:
     import matplotlib  # an extra, only needed here
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import patches, pyplot
 
     networks = grouped(rows)
     methods = list(dict.fromkeys(method for found in networks.values() for of in found.values() for method in of))
+    colours = {method: pyplot.get_cmap(COLOURS[method.split("-")[0]])(shade(method, methods)) for method in methods}
     width = 1 / (len(methods) + 1)
     size = (7 * len(PANELS), 3.6 * len(networks) + 0.6)
     figure, axes = pyplot.subplots(len(networks), len(PANELS), figsize=size, squeeze=False, layout="constrained")
@@ -31,16 +32,21 @@ def draw(rows: Iterable[Row], path: Path) -> None:
                 heights = {place: value(of[method]) for place, of in enumerate(found.values()) if method in of}
                 known = {place: height for place, height in heights.items() if height is not None}
                 places = [place + (number + 0.5) * width for place in known]
-                colour = pyplot.get_cmap(COLOURS[method.split("-")[0]])(shade(method, methods))
-                bars = panel.bar(places, list(known.values()), width, label=method, color=colour)
-                panel.bar_label(bars, fmt="%.3g", fontsize=7, rotation=90, padding=2)
+                bars = panel.bar(places, list(known.values()), width, color=colours[method])
+                panel.bar_label(bars, fmt=readable, fontsize=7, rotation=90, padding=2)
             panel.set(title=f"{network}: {title}", yscale="log")
-            panel.margins(y=0.2)
+            panel.margins(y=0.25)
             panel.set_xticks([place + 0.5 - width / 2 for place in range(len(found))], list(found))
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=6, fontsize=8)
+    handles = [patches.Patch(color=colour, label=method) for method, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
+
+
+def readable(value: float) -> str:
+    """Three figures, and thousands as they are."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def grouped(rows: Iterable[Row]) -> dict[str, dict[str, dict[str, list[Row]]]]:

@@ -57,7 +57,6 @@ def restore(
     """
     mapping = axis_mapping(prepared)
     blocks = _resampled(slabs, mapping, prepared.geometry.shape)
-    fixed = None
     if confirmed is not None:
         fixed = np.ascontiguousarray(mapping.reorientation.apply(confirmed))
         blocks = _with_corrections(blocks, fixed, mapping.reorientation.apply_geometry(prepared.source).spacing_mm)
@@ -119,6 +118,17 @@ class _Axis:
         self.high = torch.from_numpy(low + (positions > low))
         self.share = torch.from_numpy((positions - low).astype(np.float32))
         self.is_identity = np.array_equal(positions, np.arange(length))
+        self.length = length
+
+    def last(self, block: Tensor) -> Tensor:
+        """Along the last axis, as a matrix product: there, picking voxels one by one is four times as slow."""
+        if self.is_identity:
+            return block
+        weights = torch.zeros(self.length, len(self.share))
+        columns = torch.arange(len(self.share))
+        weights[self.low, columns] = 1 - self.share
+        weights[self.high, columns] += self.share
+        return block @ weights.to(block.device)
 
     def __call__(self, block: Tensor, axis: int, *, rows: slice = slice(None), first: int = 0) -> Tensor:
         """``block`` holds the voxels from ``first`` on; the result those of the positions in ``rows``."""
@@ -131,7 +141,7 @@ class _Axis:
 
 def _resampled(slabs: Iterable[Slab], mapping: AxisMapping, shape: Shape) -> Iterator[Slab]:
     """Probabilities on the oriented grid, a few slices at a time and in order."""
-    along, *in_plane = (_Axis(positions, length) for positions, length in zip(mapping.positions, shape, strict=True))
+    along, down, across = (_Axis(positions, length) for positions, length in zip(mapping.positions, shape, strict=True))
     plane = max(math.prod(shape[1:]), math.prod(mapping.oriented_shape[1:]))
     done, waiting = 0, None
     for start, slab in slabs:
@@ -142,10 +152,7 @@ def _resampled(slabs: Iterable[Slab], mapping: AxisMapping, shape: Shape) -> Ite
         count = max(1, BLOCK_FLOATS // (len(slab) * plane))
         for first in range(done, ready, count):
             rows = slice(first, min(ready, first + count))
-            block = along(slab, 1, rows=rows, first=start)
-            for axis, interpolate in enumerate(in_plane, start=2):
-                block = interpolate(block, axis)
-            yield first, block
+            yield first, down(across.last(along(slab, 1, rows=rows, first=start)), 2)
         done = ready
         first_needed = int(along.low[done]) if done < len(along.low) else start + slab.shape[1]
         waiting = slab[:, first_needed - start :]
