@@ -90,11 +90,12 @@ def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered
     if remembered is None:
         return wanted
     known = mean_dice(remembered(start))
+    gain = mean_dice(wanted.after) - mean_dice(wanted.before) if wanted.after else math.inf
+    allowed = MOST_FORGOTTEN + FORGOTTEN_FOR_GAIN * max(0.0, gain)
     judged = zip(STEPS, wanted.of_steps or [wanted.after] * len(STEPS), strict=True)
     below = [(step, after) for step, after in judged if step.share < wanted.candidate.share]
     for candidate, after in [] if wanted.candidate == START else [(wanted.candidate, wanted.after), *reversed(below)]:
-        gain = mean_dice(after) - mean_dice(wanted.before) if after else math.inf
         left = mean_dice(remembered(candidate.weights(start, state)))
-        if left >= known - MOST_FORGOTTEN - FORGOTTEN_FOR_GAIN * max(0.0, gain):
+        if left >= known - allowed:
             return replace(wanted, candidate=candidate, after=after, remembered_before=known, remembered_after=left)
     return replace(wanted, candidate=START, after=wanted.before, remembered_before=known, remembered_after=known)
