@@ -98,9 +98,12 @@ def draw(found: Mapping[str, Mapping[str, Curve]], path: Path, *, name: str) -> 
     from matplotlib.ticker import MaxNLocator
 
     figure, panels = pyplot.subplots(1, len(found), figsize=(6 * len(found), 4.2), squeeze=False, layout="constrained")
+    everywhere = sorted({method for methods in found.values() for method in methods})
+    colours = {method: f"C{number}" for number, method in enumerate(everywhere)}  # the same in every panel
     for panel, (domain, methods) in zip(panels[0], found.items(), strict=True):
         for method, curve in methods.items():
-            panel.plot(list(curve), list(curve.values()), "o-", label=method, linewidth=3 if method == OURS else 1.3)
+            width = 3 if method == OURS else 1.3
+            panel.plot(list(curve), list(curve.values()), "o-", label=method, linewidth=width, color=colours[method])
         for label, curve in PUBLISHED.get(name, {}).items():
             panel.plot(list(curve), list(curve.values()), "x:", color="grey", label=label)
         for style, (label, value) in zip(("-", "--", ":"), ANCHORS.get(name, {}).items(), strict=False):
