@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .calibration import calibrate, int8_dice_loss
 from .devices import Device, DeviceChoice, available_devices, choose_device
-from .fused import CHANNELS_LAST
+from .fused import CHANNELS_LAST, ONEDNN
 from .interrupt import interruptible
 from .memory import is_out_of_memory
 from .precision import AUTO, PRECISIONS
@@ -14,6 +14,7 @@ from .segment import Segmentation, segment, segment_prepared
 __all__ = [
     "AUTO",
     "CHANNELS_LAST",
+    "ONEDNN",
     "PRECISIONS",
     "Device",
     "DeviceChoice",

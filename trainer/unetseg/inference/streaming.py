@@ -2,9 +2,9 @@
 
 The network runs level by level in slabs along its first axis. Each level's map is made in order, from as much
 of the level before as it needs, and dropped once nobody needs it: every voxel is computed once, and memory
-follows the cross-section and the receptive field, not the length of the volume. A slab carries its halo; the
-network's zero padding is wrong only there and is cropped, and right at the true borders. The result equals
-one pass over the whole padded volume.
+follows the cross-section and the receptive field, not the length of the volume. A slab is read with its halo;
+zeros are padded only at the volume's true borders (``fused``). The result equals one pass over the whole padded
+volume.
 """
 
 from __future__ import annotations

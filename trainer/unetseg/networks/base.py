@@ -1,6 +1,7 @@
 """The walk through the levels that all U-Nets share, and the image sizes that fit.
 
-Inference walks the same levels itself, slab by slab (``encoders``, ``pools``, ``decode``, ``head``)::
+Inference walks the same levels itself, slab by slab and in a fused form (``encoders``, ``pools``, ``upsample``,
+``gate``, ``decoders``, ``head``)::
 
     features = [encoders[0](x)]
     for pool, encoder in zip(pools, encoders[1:]):
