@@ -304,3 +304,16 @@ def test_no_labelled_voxel_in_any_case_is_refused_and_in_some_is_passed_over() -
         source([nothing, nothing])
     batches = source([nothing, make_case(np.ones((4, 4, 4), dtype=np.uint8))])
     assert all((batches.batch(i).weight > 0).flatten(1).any(dim=1).all() for i in range(10))
+
+
+def test_scribbles_on_all_slices_stay_in_the_image_where_those_on_few_move_across_it() -> None:
+    """A patch as deep as the image: it shows all of a volume that is scribbled on all over."""
+    everywhere = np.full((10, 14, 16), 255, dtype=np.uint8)
+    everywhere[:, 2:13, 4:15] = 0  # more slices along the other axes
+    everywhere[:, 3:12, 5:14] = 255
+    few = everywhere.copy()
+    few[[0, 1, 9]] = 255  # labels on 7 of 10 slices
+    for annotation, moves in ((everywhere, False), (few, True)):
+        made = source([make_case(annotation)], patch_size=(10, 8, 10))
+        depths = torch.stack([image[0, :, 0, 0] for i in range(10) for image in made.batch(i).image])
+        assert torch.equal(depths, torch.arange(10.0).expand(20, 10)) is not moves

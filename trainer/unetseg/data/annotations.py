@@ -19,6 +19,9 @@ Slice = tuple[int, int]
 """(axis, index): axis 0, 1, 2 = D, H, W."""
 
 FEW_SLICES = 3
+PLANE_SHARE = 0.8
+"""From which labelled share on a slice counts as a plane: held-out slices that cross it leave gaps."""
+
 IMBALANCE_LIMIT = 256
 """Background voxels per foreground voxel that class weights ∝ 1/√frequency clipped to [0.25, 4] can even out."""
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from ..augmentation import Coordinates, augment_intensity, draw_coordinates, sample_linear, sample_nearest
 from ..config import AugmentationSettings
 from ..errors import TrainingDataError
-from ..volume import UNLABELLED, Shape, Vector
-from .annotations import PreparedCase, labelled_planes, plane_axis
+from ..volume import UNLABELLED, LabelArray, Shape, Vector
+from .annotations import PLANE_SHARE, PreparedCase, labelled_planes, plane_axis
 from .sampling import LabelledVoxels, find_labelled_voxels, place_patch
 
 EDIT_MARGIN_VOXELS = 2
@@ -25,8 +25,8 @@ EDIT_MARGIN_VOXELS = 2
 NEAR_LABELS_VOXELS = 3
 """How far around labelled voxels the opinion of another network about them is not asked for."""
 
-PLANE_SHARE = 0.8
-"""From which labelled share on a slice counts as a plane: held-out slices that cross it leave gaps."""
+MOST_SLICES = 0.8
+"""With labels on this share of the slices, their distance from the patch's borders no longer tells where labels are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,8 @@ class Batch:
 class _Source:
     """A case as tensors, with what is known about its labels.
 
-    ``planes`` are the labelled slices of a sparse annotation; ``plane_axis`` is None for a dense one.
+    ``planes`` are the labelled slices of a sparse annotation; ``plane_axis`` is None for a dense one, ``free_axis``
+    also where labels lie scattered over ``MOST_SLICES`` across it.
     """
 
     image: Tensor
@@ -60,6 +61,7 @@ class _Source:
     voxels: LabelledVoxels
     planes: frozenset[tuple[int, int]]
     plane_axis: int | None
+    free_axis: int | None
 
     @functools.cached_property
     def unlabelled(self) -> Tensor:
@@ -177,10 +179,10 @@ class BatchSource:
 
     def _across(self, generator: np.random.Generator, source: _Source, voxel: Shape) -> int | None:
         """The axis across the labelled plane that the sample is taken from; None where there is none to move along."""
-        if self.dimensions == 2 or source.plane_axis is None or min(source.voxels.shape) == 1:
+        if self.dimensions == 2 or min(source.voxels.shape) == 1:
             return None
         through_voxel = [axis for axis in range(3) if (axis, voxel[axis]) in source.planes]
-        return through_voxel[generator.integers(len(through_voxel))] if through_voxel else source.plane_axis
+        return through_voxel[generator.integers(len(through_voxel))] if through_voxel else source.free_axis
 
     def _still_axis(self, generator: np.random.Generator, source: _Source, across: int | None) -> int | None:
         """The axis that the sample's spatial changes leave alone, if any."""
@@ -202,6 +204,7 @@ class BatchSource:
 def _make_source(case: PreparedCase, classes: int) -> _Source:
     axis = plane_axis(case.annotation)
     planes = frozenset(labelled_planes(case.annotation, least_share=PLANE_SHARE) if axis is not None else ())
+    scattered = axis is not None and not planes and _share_of_slices(case.annotation, axis) >= MOST_SLICES
     return _Source(
         image=_tensor(case.image),
         annotation=_tensor(case.annotation),
@@ -212,7 +215,13 @@ def _make_source(case: PreparedCase, classes: int) -> _Source:
         voxels=find_labelled_voxels(case, classes=classes),
         planes=planes,
         plane_axis=axis,
+        free_axis=None if scattered else axis,
     )
+
+
+def _share_of_slices(annotation: LabelArray, axis: int) -> float:
+    """Of the slices across the axis, how many hold a labelled voxel."""
+    return float((annotation != UNLABELLED).any(axis=tuple({0, 1, 2} - {axis})).mean())
 
 
 def _slice_axes(planes: frozenset[tuple[int, int]], axis: int | None) -> tuple[int, ...]:

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..config import Plan
 from ..data import PreparedCase
-from ..data.annotations import labelled_planes, labelled_structures
-from ..data.batches import PLANE_SHARE
+from ..data.annotations import PLANE_SHARE, labelled_planes, labelled_structures
 from ..networks import UNet
 from ..volume import UNLABELLED
 from .progress import mean_dice

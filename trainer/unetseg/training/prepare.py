@@ -9,6 +9,7 @@ import numpy as np
 
 from ..config import Plan
 from ..data import Case, PreparedCase, Slice, keep_slices
+from ..data.scribbles import with_background_beyond_lines
 from ..errors import TrainingDataError
 from ..preprocessing import Prepared, prepare_annotation, prepare_mask, preprocess
 from ..volume import UNLABELLED, LabelMap
@@ -91,7 +92,7 @@ def prepare_cases(
         if slices:
             kept, measured = (prepare_annotation(part, prepared) for part in split_annotation(annotation, slices))
             held_out.append(labelled_part(replace(whole, annotation=measured), plan.patch_size, size_multiple))
-            whole = replace(whole, annotation=kept)
+            whole = replace(whole, annotation=with_background_beyond_lines(kept))
         trained.append(whole)
     return PreparedCases(tuple(trained), tuple(complete), tuple(held_out))
 
@@ -111,7 +112,7 @@ def _prepared_case(case: Case, prepared: Prepared, annotation: LabelMap) -> Prep
     return PreparedCase(
         name=case.name,
         image=prepared.image,
-        annotation=prepare_annotation(annotation, prepared),
+        annotation=with_background_beyond_lines(prepare_annotation(annotation, prepared)),
         edited=edited,
         spacing_mm=prepared.geometry.spacing_mm,
     )
