@@ -44,35 +44,64 @@ def test_it_is_the_convolution_whatever_is_left_of_the_last_four_slices(depth, p
 @needs_onednn
 @torch.inference_mode()
 def test_a_part_of_a_slab_need_not_be_copied_by_the_caller():
-    x, weight = channels_last(1, 32, 12, 5, 4), torch.randn(32, 32, 3, 1, 1)
+    x, weight = channels_last(1, 32, 12, 5, 4), torch.randn(32, 32, 3, 3, 3)
     expected = functional.conv3d(x[:, :, 2:11], weight)
     assert (winograd.convolve(x[:, :, 2:11], weight, None, (0, 0, 0)) - expected).abs().max() < 1e-3
 
 
+def mean_square_gradients(convolve, *tensors: torch.Tensor) -> list[torch.Tensor]:
+    leaves = [tensor.detach().clone(memory_format=torch.preserve_format).requires_grad_() for tensor in tensors]
+    convolve(*leaves).square().mean().backward()
+    return [leaf.grad for leaf in leaves]
+
+
+@needs_onednn
+@pytest.mark.parametrize("size", [(9, 5, 4), (5, 12, 4), (4, 5, 11)], ids=["across d", "across h", "across w"])
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("group_values", [1, 2**21])
+@pytest.mark.parametrize("padding", [(0, 1, 1), (1, 1, 1)])
+def test_gradients_are_those_of_the_convolution(size, samples, group_values, padding, monkeypatch):
+    monkeypatch.setattr(winograd, "GROUP_VALUES", group_values)
+    torch.manual_seed(0)
+    tensors = channels_last(samples, 32, *size), torch.randn(40, 32, 3, 3, 3), torch.randn(40)
+    exact = mean_square_gradients(
+        lambda x, weight, bias: functional.conv3d(x, weight, bias, padding=padding), *(t.double() for t in tensors)
+    )
+    found = mean_square_gradients(lambda *leaves: winograd.convolve(*leaves, padding), *tensors)
+    for gradient, expected in zip(found, exact, strict=True):
+        assert (gradient - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+SAME = (1, 1, 1)
+
+
+@needs_onednn
 @pytest.mark.parametrize(
-    ("image", "kernel", "stride", "expected"),
+    ("image", "kernel", "stride", "padding", "expected"),
     [
-        ((1, 32, 6, 4, 4), (32, 32, 3, 3, 3), (1, 1, 1), True),
-        ((1, 32, 5, 4, 4), (32, 32, 3, 3, 3), (1, 1, 1), False),
-        ((2, 32, 6, 4, 4), (32, 32, 3, 3, 3), (1, 1, 1), False),
-        ((1, 16, 6, 4, 4), (32, 16, 3, 3, 3), (1, 1, 1), False),
-        ((1, 32, 6, 4, 4), (16, 32, 3, 3, 3), (1, 1, 1), False),
-        ((1, 32, 6, 4, 4), (32, 32, 2, 2, 2), (1, 1, 1), False),
-        ((1, 32, 6, 4, 4), (32, 32, 3, 3, 3), (2, 2, 2), False),
-        ((1, 32, 6, 4), (32, 32, 3, 3), (1, 1), False),
+        ((1, 32, 8, 16, 16), (32, 32, 3, 3, 3), (1, 1, 1), SAME, True),
+        ((2, 32, 8, 16, 16), (32, 32, 3, 3, 3), (1, 1, 1), SAME, True),
+        ((1, 32, 3, 40, 40), (32, 32, 3, 3, 3), (1, 1, 1), (0, 1, 1), True),  # across another axis
+        ((1, 32, 8, 8, 16), (32, 32, 3, 3, 3), (1, 1, 1), SAME, False),  # too small
+        ((1, 32, 2, 40, 40), (32, 32, 3, 3, 3), (1, 1, 1), (0, 1, 1), False),  # nothing is written
+        ((1, 16, 8, 16, 16), (32, 16, 3, 3, 3), (1, 1, 1), SAME, False),
+        ((1, 32, 8, 16, 16), (16, 32, 3, 3, 3), (1, 1, 1), SAME, False),
+        ((1, 32, 8, 16, 16), (32, 32, 2, 2, 2), (1, 1, 1), SAME, False),
+        ((1, 32, 8, 16, 16), (32, 32, 3, 3, 3), (2, 2, 2), SAME, False),
+        ((1, 32, 40, 40), (32, 32, 3, 3), (1, 1), (1, 1), False),
     ],
 )
-def test_where_it_pays(image, kernel, stride, expected):
-    assert winograd.pays(torch.empty(image), torch.empty(kernel), stride) == expected
-    assert not winograd.pays(torch.empty(image, dtype=torch.bfloat16), torch.empty(kernel), stride)
+def test_where_it_pays(image, kernel, stride, padding, expected):
+    assert winograd.pays(torch.empty(image), torch.empty(kernel), stride, padding) == expected
+    assert not winograd.pays(torch.empty(image, dtype=torch.bfloat16), torch.empty(kernel), stride, padding)
 
 
 @needs_onednn
 @torch.inference_mode()
 def test_a_wide_network_still_equals_the_single_pass(monkeypatch):
     calls = []
-    convolve = winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda *arguments: calls.append(1) or convolve(*arguments))
+    monkeypatch.setattr(winograd, "LEAST_VOXELS", 64)
+    monkeypatch.setattr(winograd, "convolve", lambda *of, do=winograd.convolve: calls.append(1) or do(*of))
     torch.manual_seed(0)
     network = build("unet_3d", in_channels=2, classes=3, base_channels=32, depth=2).eval()
     image = torch.randn(2, 25, 10, 12)

@@ -1,5 +1,7 @@
 """The pass for the labelled voxels is compared with the whole pass: logits and every gradient."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from unetseg import networks
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
 from unetseg.errors import ImageError
+from unetseg.inference import ONEDNN, winograd
 from unetseg.losses import DiceCrossEntropy
 from unetseg.training import boxes
 from unetseg.training.state import TrainingState
@@ -129,6 +132,24 @@ def test_a_single_sample_in_float32_has_the_same_gradients():
     network, size = network_and_size("unet_3d")
     weight = labelled_planes(size, [(1, 9)])
     assert assert_equal_to_the_whole_pass(network.float(), weight, tolerance=2e-5) < 0.1
+
+
+def test_wide_layers_have_the_same_gradients(monkeypatch):
+    """The ones that save multiplications, and the first one, of a single channel."""
+    calls = []
+    monkeypatch.setattr(winograd, "LEAST_VOXELS", 64)
+    monkeypatch.setattr(winograd, "convolve", lambda *of, do=winograd.convolve: calls.append(1) or do(*of))
+    torch.manual_seed(0)
+    network = networks.build("unet_3d", in_channels=1, classes=3, base_channels=32, depth=2)
+    set_training_mode(network, freeze_statistics=True)
+    exact = copy.deepcopy(network).double()
+    weight = labelled_planes((12, 16, 14), [(1, 9), (0, 0)])
+    image = image_for(weight)[:, :1]
+    logits, region = targeted_logits(network, image.float(), weight)
+    expected = gradients(exact, exact(image), weight)
+    for found, wanted in zip(gradients(network, logits, region.of(weight)), expected, strict=True):
+        assert float((found - wanted).abs().max()) <= 1e-4 * float(wanted.abs().max())
+    assert len(calls) > 3 or not ONEDNN
 
 
 def test_low_precision_is_kept():

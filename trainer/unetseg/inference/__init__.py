@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .calibration import calibrate, int8_dice_loss
 from .devices import Device, DeviceChoice, available_devices, choose_device
-from .fused import CHANNELS_LAST, ONEDNN
+from .fused import CHANNELS_LAST
 from .interrupt import interruptible
 from .memory import is_out_of_memory
 from .precision import AUTO, PRECISIONS
 from .predict import predict, predict_labels
 from .segment import Segmentation, segment, segment_prepared
+from .winograd import ONEDNN
 
 __all__ = [
     "AUTO",

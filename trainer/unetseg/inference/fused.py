@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..networks import UNet, UNet2d, UNet3d
 from ..networks.blocks import CONV
 from . import winograd
+from .winograd import ONEDNN
 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 """By the number of spatial axes. Convolutions on a CPU are up to twice as fast in this layout."""
@@ -33,7 +34,6 @@ WHOLE: Cut = (False, False)
 RADIUS = UNet.encoder_radius
 """Voxels around that a double convolution sees."""
 
-ONEDNN: bool = torch.backends.mkldnn.is_available() and hasattr(torch, "mkldnn_convolution")  # type: ignore[no-untyped-call]
 CONVOLUTIONS = tuple(CONV.values())
 
 
@@ -76,7 +76,7 @@ class Convolution(nn.Module):
     def _convolve(self, x: Tensor, padding: list[int]) -> Tensor:
         """By oneDNN wherever it is: for a thin slab torch takes its own routine, up to 15 times as slow."""
         if x.is_cpu and ONEDNN:
-            if winograd.pays(x, self.weight, self.stride):
+            if winograd.pays(x, self.weight, self.stride, padding):
                 return winograd.convolve(x, self.weight, self.bias, padding)
             ones = [1] * len(padding)
             return torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, ones, 1)

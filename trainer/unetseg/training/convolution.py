@@ -1,37 +1,71 @@
-"""Convolutions with a padding of one's own, fast also for a single small sample."""
+"""Convolutions with a padding of one's own, as fast as they can be had."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from ..inference import ONEDNN
+from ..inference import CHANNELS_LAST, ONEDNN, winograd
 
-CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
-    nn.Conv2d: functional.conv2d,
-    nn.Conv3d: functional.conv3d,
-}
-
-NATIVE_ROWS = 20_480
-"""Up to so many rows (channels × d × h) of a single sample torch's own convolution is called."""
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {2: functional.conv2d, 3: functional.conv3d}
+"""By the number of spatial axes."""
 
 
-def convolve(layer: nn.Module, x: Tensor, padding: Sequence[int]) -> Tensor:
-    """The convolution of a layer (of a type of ``CONVOLUTIONS``, with stride 1) with other zero padding.
+def convolve(x: Tensor, weight: Tensor, bias: Tensor, padding: Sequence[int]) -> Tensor:
+    """The convolution, of stride 1, with zero padding.
 
-    Torch's own convolution, which it takes for a small single sample on the CPU, is up to ten times as slow as
-    oneDNN's; here oneDNN computes such a sample as well. Not where it has no gradient, like the image: under
-    autocast that is all that still is float32.
+    In float32 on the CPU with as few multiplications as pay, and by oneDNN: torch's own choice for a single sample is
+    often its own convolution, up to ten times as slow.
     """
-    native = x.is_cpu and x.dtype == torch.float32 and len(x) == 1 and x.shape[:-1].numel() <= NATIVE_ROWS
-    if native and x.requires_grad and ONEDNN:
-        y: Tensor = _OneDnnConvolution.apply(x, layer.weight, layer.bias, list(padding))  # type: ignore[no-untyped-call]
+    if x.is_cpu and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        if winograd.pays(x, weight, [1] * len(padding), padding):
+            return winograd.convolve(x, weight, bias, padding)
+        if x.shape[1] == 1 and not x.requires_grad:
+            return _applied(_ImageConvolution, x, weight, bias, padding)
+        if len(x) == 1 and ONEDNN:
+            return _applied(_OneDnnConvolution, x, weight, bias, padding)
+    return CONVOLUTIONS[len(padding)](x, weight, bias, padding=tuple(padding))
+
+
+def _applied(
+    function: type[torch.autograd.Function], x: Tensor, weight: Tensor, bias: Tensor, padding: Sequence[int]
+) -> Tensor:
+    y: Tensor = function.apply(x, weight, bias, list(padding))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _ImageConvolution(torch.autograd.Function):
+    """As one matrix product, of an image of a single channel, which gets no gradient; the output is channels last.
+
+    Convolutions of one channel are slow, and their output has a layout that each layer behind would have to change.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: list[int]) -> Tensor:
+        padded = functional.pad(x[:, 0], [width for width in reversed(padding) for _ in range(2)])
+        sizes = [size - taps + 1 for size, taps in zip(padded.shape[1:], weight.shape[2:], strict=True)]
+        y = torch.empty((len(x), len(weight), *sizes), memory_format=CHANNELS_LAST[len(sizes)])
+        shifts = itertools.product(*map(range, weight.shape[2:]))
+        seen = torch.stack([padded[(slice(None), *map(_part, shift, sizes))] for shift in shifts]).flatten(1)
+        torch.addmm(bias, seen.T, weight.flatten(1).T, out=y.movedim(1, -1).view(-1, len(weight)))
+        ctx.shape = weight.shape
+        ctx.save_for_backward(seen)
         return y
-    return CONVOLUTIONS[type(layer)](x, layer.weight, layer.bias, padding=tuple(padding))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        (seen,) = ctx.saved_tensors
+        rows = gradient.movedim(1, -1).flatten(0, -2)
+        return None, (seen @ rows).T.reshape(ctx.shape), rows.sum(0), None
+
+
+def _part(start: int, length: int) -> slice:
+    return slice(start, start + length)
 
 
 class _OneDnnConvolution(torch.autograd.Function):
@@ -45,12 +79,12 @@ class _OneDnnConvolution(torch.autograd.Function):
         return torch.mkldnn_convolution(x, weight, bias, padding, ones, ones, 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
         ones, zeros = [1] * len(ctx.padding), [0] * len(ctx.padding)
         # The layout of x is what makes torch choose oneDNN here.
         of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
             *(gradient, x.to_mkldnn(), weight, [len(weight)], ones, ctx.padding, ones, False, zeros, 1),
-            [True, True, True],
+            [ctx.needs_input_grad[0], True, True],
         )
         return of_x, of_weight, of_bias, None

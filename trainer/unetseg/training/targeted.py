@@ -7,9 +7,10 @@ and for every sample. Logits and gradients equal those of the whole pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch.nn import functional
 from ..inference import CHANNELS_LAST
 from ..networks import UNet
 from .boxes import Boxes, clipped, container, cover, grown, merged, slices, whole
-from .convolution import CONVOLUTIONS, convolve
+from .convolution import convolve
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +61,12 @@ def targeted_logits(network: nn.Module, image: Tensor, weight: Tensor) -> tuple[
         that are not frozen) or has padding "valid", and where nothing is labelled.
     """
     sizes = (image.shape[0], *image.shape[2:])
-    if isinstance(network, UNet) and network.padding == "same" and network.is_local:
+    if isinstance(network, UNet) and network.padding == "same":
         network.check_input(image)
-        targets = cover((weight > 0).cpu().numpy())
-        if len(targets) and not np.array_equal(targets, whole(sizes)):
-            region = Region(tuple(map(slices, targets)))
-            return region.arrange(_TargetedPass(network, sizes, targets).logits(image)), region
+        targets = cover((weight > 0).cpu().numpy()) if network.is_local else whole(sizes)
+        targets = targets if len(targets) else whole(sizes)
+        region = Region(tuple(map(slices, targets)))
+        return region.arrange(_TargetedPass(network, sizes, targets).logits(image)), region
     return network(image), Region((tuple(slice(0, size) for size in sizes),))
 
 
@@ -149,18 +150,48 @@ class _TargetedPass:
         return clipped(reached, self.sizes[level + 1])
 
     def _convolve(self, block: nn.Module, level: int, entering: Sequence[Tensor], boxes: Boxes) -> list[Tensor]:
-        return [_convolved(block, x, box[None], self.sizes[level]) for x, box in zip(entering, boxes, strict=True)]
+        layers = list(_folded(block))
+        return [_convolved(layers, x, box[None], self.sizes[level]) for x, box in zip(entering, boxes, strict=True)]
 
 
-def _convolved(block: nn.Module, x: Tensor, box: Boxes, sizes: Sequence[int]) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """A convolution's weights (out, in, *k) and bias (out,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def _folded(block: nn.Module) -> Iterator[_Kernel | nn.Module]:
+    """The layers of a double convolution; frozen batch norm, which scales and shifts a channel, is in the kernels.
+
+    So no pass over the maps is needed for it, and by the chain rule all of its gradients are those of the kernels.
+    """
+    waiting = deque(block.children())
+    while waiting:
+        layer = waiting.popleft()
+        if not isinstance(layer, (nn.Conv2d, nn.Conv3d)):
+            yield layer
+            continue
+        weight, bias = layer.weight, cast(Tensor, layer.bias)
+        if isinstance(waiting[0], (nn.BatchNorm2d, nn.BatchNorm3d)) and not waiting[0].training:
+            norm = cast("nn.BatchNorm3d", waiting.popleft())
+            mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+            scale = norm.weight * (variance + norm.eps).rsqrt()
+            weight = weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
+            bias = (bias - mean) * scale + norm.bias
+        yield _Kernel(weight, bias)
+
+
+def _convolved(layers: Sequence[_Kernel | nn.Module], x: Tensor, box: Boxes, sizes: Sequence[int]) -> Tensor:
     """The output of a double convolution in a box of a map of ``sizes``, from its input ``x`` as far as it counts.
 
     Each convolution shortens ``x`` by a voxel on every side that is no border of the map; on those that are it
     pads with zeros as the whole map's does.
     """
-    radius = sum(type(layer) in CONVOLUTIONS for layer in block.children())
-    for layer in block.children():
-        if type(layer) not in CONVOLUTIONS:
+    radius = sum(isinstance(layer, _Kernel) for layer in layers)
+    for layer in layers:
+        if not isinstance(layer, _Kernel):
             x = layer(x)
             continue
         lost = np.abs(grown(box, radius, sizes) - grown(box, radius - 1, sizes))[0, 1:]
@@ -169,7 +200,7 @@ def _convolved(block: nn.Module, x: Tensor, box: Boxes, sizes: Sequence[int]) ->
         uneven_padding = np.where(even[:, None], 0, 1 - lost)[::-1].ravel().tolist()
         if any(uneven_padding):
             x = functional.pad(x, uneven_padding)
-        x = convolve(layer, x, np.where(even, 1 - lost[:, 0], 0).tolist())
+        x = convolve(x, layer.weight, layer.bias, np.where(even, 1 - lost[:, 0], 0).tolist())
     return x
 
 
