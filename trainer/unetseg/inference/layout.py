@@ -14,7 +14,7 @@ from ..networks import AttentionUNet, UNet
 from ..volume import Shape
 from .devices import GIB
 from .memory import Attempt, too_little_memory
-from .winograd import READ
+from .winograd import LEAST_CHANNELS, workspace_values
 
 FLOAT_BYTES = torch.float32.itemsize
 OVERHEAD_BYTES = 128 * 2**20
@@ -240,8 +240,12 @@ class _Costs:
         if self.attempt.precision == torch.uint8:  # maps within a level are sums in float
             largest *= FLOAT_BYTES
         if self.attempt.precision == torch.float32 and self.attempt.device.type == "cpu":
-            largest += max(2 * READ * area * width for area, width in zip(self.areas, self.channels, strict=True))
+            largest += max(map(self._workspace, range(self.bottom + 1), steps))
         return estimated_bytes(stored + largest, self.attempt.precision) + FLOAT_BYTES * (slab + whole)
+
+    def _workspace(self, level: int, step: int) -> int:
+        width = self.channels[level]
+        return workspace_values(self.areas[level] * width, step) if width >= LEAST_CHANNELS else 0
 
     def _working_values(self, level: int, step: int) -> int:
         """Encoder: input and what both convolutions give. Decoder: skip, and at most two maps of its size beside it."""

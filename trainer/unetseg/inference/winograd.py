@@ -32,7 +32,7 @@ LEAST_VOXELS = 1536
 """With fewer voxels of the output, the calls take what the multiplications save."""
 COPY_COST = 0.1
 """What another axis than the first costs, whose slices have to be copied, as a share of the plain multiplications."""
-GROUP_VALUES = 2**21
+GROUP_VALUES = 2**20
 """Of as many values as fit, six slices after six are mixed and convolved in one call."""
 
 
@@ -54,6 +54,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[i
     axis = min(range(3), key=lambda axis: _cost(axis, sizes[axis]))
     y: Tensor = _Convolution.apply(x, weight, bias, tuple(padding), axis)  # type: ignore[no-untyped-call]
     return y
+
+
+def workspace_values(slice_values: int, slices: int) -> int:
+    """What is held beside the input and an output of so many slices of (h · w · channels) values each."""
+    at_once = min(-(-slices // WRITTEN), max(1, GROUP_VALUES // slice_values))
+    return 2 * READ * slice_values * at_once
 
 
 def _sizes(x: Tensor, padding: Sequence[int]) -> list[int]:
@@ -98,7 +104,7 @@ class _Convolution(torch.autograd.Function):
         source, result, kernels = _slices(x, ctx.axis), _slices(gradient, ctx.axis), _kernels(weight, ctx.axis)
         of_x = torch.empty_like(x, memory_format=torch.channels_last_3d).zero_()
         of_source, of_kernels = _slices(of_x, ctx.axis), torch.zeros_like(kernels)
-        for starts in _groups(source, result):
+        for starts in _groups(source, result, least=2):  # torch is slow at the gradients of a single image
             mixed = _mixed(of_input, source, [start - before for start in starts])
             products = _mixed(of_output.T, result, starts)
             for images, product, kernel, total in zip(mixed, products, kernels, of_kernels, strict=True):
@@ -160,9 +166,9 @@ def _kernels(weight: Tensor, axis: int) -> Tensor:
     return mixed.contiguous().movedim(-1, 2)
 
 
-def _groups(source: Tensor, result: Tensor) -> Iterator[range]:
+def _groups(source: Tensor, result: Tensor, least: int = 1) -> Iterator[range]:
     """Where the fours of slices of the result begin, as many at a time as are convolved in one call."""
-    at_once = WRITTEN * max(1, GROUP_VALUES // max(source[0].numel(), result[0].numel()))
+    at_once = WRITTEN * max(least, GROUP_VALUES // max(source[0].numel(), result[0].numel()))
     for start in range(0, len(result), at_once):
         yield range(start, min(start + at_once, len(result)), WRITTEN)
 
