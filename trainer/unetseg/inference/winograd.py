@@ -84,9 +84,11 @@ class _Convolution(torch.autograd.Function):
         shape = (len(x), len(weight), *_sizes(x, padding))
         y = torch.empty(shape, memory_format=torch.channels_last_3d)
         result = _slices(y, axis)
-        for starts in _groups(source, result):
-            mixed = _mixed(of_input, source, [start - before for start in starts])
-            products = result.new_empty((READ, len(starts), *result.shape[1:]))
+        groups = list(_groups(source, result))
+        mixed_slices, mixed_result = (_workspace(each, groups) for each in (source, result))
+        for starts in groups:
+            mixed = _mixed(of_input, source, [start - before for start in starts], mixed_slices)
+            products = mixed_result[:, : len(starts)]
             for number, (images, kernel) in enumerate(zip(mixed, kernels, strict=True)):
                 added = bias if number == 0 else None
                 product = torch.mkldnn_convolution(_images(images), kernel, added, beside, [1, 1], [1, 1], 1)
@@ -104,9 +106,11 @@ class _Convolution(torch.autograd.Function):
         source, result, kernels = _slices(x, ctx.axis), _slices(gradient, ctx.axis), _kernels(weight, ctx.axis)
         of_x = torch.empty_like(x, memory_format=torch.channels_last_3d).zero_()
         of_source, of_kernels = _slices(of_x, ctx.axis), torch.zeros_like(kernels)
-        for starts in _groups(source, result, least=2):  # torch is slow at the gradients of a single image
-            mixed = _mixed(of_input, source, [start - before for start in starts])
-            products = _mixed(of_output.T, result, starts)
+        groups = list(_groups(source, result, least=2))  # torch is slow at the gradients of a single image
+        mixed_slices, mixed_result = (_workspace(each, groups) for each in (source, result))
+        for starts in groups:
+            mixed = _mixed(of_input, source, [start - before for start in starts], mixed_slices)
+            products = _mixed(of_output.T, result, starts, mixed_result)
             for images, product, kernel, total in zip(mixed, products, kernels, of_kernels, strict=True):
                 of_images, of_this, _ = torch.ops.aten.convolution_backward(
                     *(_images(product), _for_onednn(_images(images)), kernel, None),
@@ -173,12 +177,17 @@ def _groups(source: Tensor, result: Tensor, least: int = 1) -> Iterator[range]:
         yield range(start, min(start + at_once, len(result)), WRITTEN)
 
 
-def _mixed(matrix: Tensor, slices: Tensor, starts: Sequence[int]) -> Tensor:
+def _workspace(slices: Tensor, groups: Sequence[range]) -> Tensor:
+    """(6, n, …), n the fours of slices in the largest of the groups. Made once a call: new memory is slow to touch."""
+    return slices.new_empty((READ, len(groups[0]), *slices.shape[1:]))
+
+
+def _mixed(matrix: Tensor, slices: Tensor, starts: Sequence[int], workspace: Tensor) -> Tensor:
     """(6, n, …): the mixtures of as many slices as the matrix has columns, from each start on.
 
     Slices that do not exist are zero.
     """
-    mixed = slices.new_empty((READ, len(starts), *slices.shape[1:]))
+    mixed = workspace[:, : len(starts)]
     for number, start in enumerate(starts):
         first, last = max(0, start), min(len(slices), start + matrix.shape[1])
         torch.mm(
