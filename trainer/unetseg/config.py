@@ -166,6 +166,9 @@ class TrainingSettings:
             learns is then less about these volumes and more about others. It does so in any case where whole cases
             judge it.
         either_contrast: whether a retraining looks first if the network makes more of the images' negative.
+        background_beyond_lines: whether what a closed line of background keeps away from the structures of its slice
+            is learned as background (see ``data.scribbles``). Right only for scribbles that label every structure of
+            their slices. False: a voxel that nobody labelled weighs nothing.
         trial_share: of a retraining's budget, for the trial without the held-out slices that the gate decides on.
         validations: how many times the held-out data is measured, evenly over the budget.
         patience: validations without a gain after which training stops; 0: never.
@@ -189,6 +192,7 @@ class TrainingSettings:
     distillation_weight: float = 0.1
     augment_corrections: bool = False
     either_contrast: bool = True
+    background_beyond_lines: bool = False
     trial_share: float = 0.3
     validations: int = 10
     patience: int = 0

@@ -16,6 +16,7 @@ from small_models import DOCUMENT, network_of, save_small_model
 from unetseg import cli, jobs, records
 from unetseg.cli import training
 from unetseg.cli.training import held_out
+from unetseg.config import TrainingSettings
 from unetseg.errors import CancelledError, SettingsError, TrainingDataError
 from unetseg.image_io import read_label_map, write_image, write_label_map
 from unetseg.messages import Progress, Trained
@@ -273,7 +274,7 @@ def test_train_holds_out_a_fifth_and_says_what_it_decided(
 ) -> None:
     assert run("train", cases, "-o", tmp_path / "new.safetensors", "--seed", 3) == 0
     (request,) = asked
-    assert (request.settings.seconds, request.settings.iterations, request.settings.seed) == (900.0, None, 3)
+    assert request.settings == TrainingSettings(seconds=900.0, seed=3)
     assert [case.name for case in request.cases] == [f"case_{number}" for number in range(5)]
     assert len(request.validation) == 1
     assert [label.name for label in request.labels] == ["background", "class 1", "class 2"]
@@ -293,7 +294,7 @@ def test_train_holds_out_a_fifth_and_says_what_it_decided(
 def test_train_passes_its_options_on(cases: Path, model: Path, tmp_path: Path, asked: list[Any]) -> None:
     (tmp_path / "new.checkpoint.safetensors").touch()
     words = ["--start-from", model, "--iterations", 7, "--validation", "case_1, case_3", "--resume", "--device", "cpu"]
-    words += ["--memory-gb", 2]
+    words += ["--memory-gb", 2, "--background-beyond-lines"]
     assert run("train", cases, "-o", tmp_path / "new.safetensors", *words) == 0
     (request,) = asked
     assert (request.settings.seconds, request.settings.iterations) == (None, 7)
@@ -301,6 +302,7 @@ def test_train_passes_its_options_on(cases: Path, model: Path, tmp_path: Path, a
     assert request.start.document.labels == request.labels == DOCUMENT.labels
     assert len(request.start_sha256) == 64
     assert (request.resume, request.device, request.memory_gb) == (True, "cpu", 2.0)
+    assert request.settings.background_beyond_lines
 
 
 def test_a_case_whose_name_is_a_number_can_be_held_out() -> None:

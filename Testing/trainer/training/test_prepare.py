@@ -42,30 +42,80 @@ def test_a_held_out_slice_outside_the_image_is_named(outside):
         split_annotation(annotation, [outside])
 
 
-def test_scribbles_are_learned_with_what_lies_beyond_them_and_slices_as_they_are():
-    geometry = Geometry((8, 16, 16))
-    truth = LabelMap(np.zeros((8, 16, 16), dtype=np.uint8), geometry)
-    truth.array[2:6, 6:10, 6:10] = 1
-    scribbles = np.full((8, 16, 16), UNLABELLED, dtype=np.uint8)
-    scribbles[4, 4:12, 4:12] = 0
-    scribbles[4, 5:11, 5:11] = UNLABELLED
-    scribbles[4, 7, 7] = 1
-    slices = keep_slices(truth, [(1, 7), (2, 8)])
-    volume = Volume(np.zeros((2, 8, 16, 16), dtype=np.float32), geometry)
+GEOMETRY = Geometry((8, 16, 16))
+
+
+def scribbles(*slices: int) -> LabelMap:
+    """On each slice a square line of background, 28 voxels long, around one voxel of a structure."""
+    array = np.full(GEOMETRY.shape, UNLABELLED, dtype=np.uint8)
+    for index in slices:
+        array[index, 4:12, 4:12] = 0
+        array[index, 5:11, 5:11] = UNLABELLED
+        array[index, 7, 7] = 1
+    return LabelMap(array, GEOMETRY)
+
+
+BEYOND = np.ones((16, 16), dtype=bool)
+BEYOND[4:12, 4:12] = False
+
+
+def prepared(annotations, *, background_beyond_lines, **changes):
+    volume = Volume(np.zeros((2, *GEOMETRY.shape), dtype=np.float32), GEOMETRY)
     request = TrainingRequest(
-        cases=[Case("scribbles", volume, LabelMap(scribbles, geometry)), Case("slices", volume, slices)],
+        cases=[Case(name, volume, annotation) for name, annotation in annotations.items()],
         output=Path("unused.safetensors"),
-        settings=TrainingSettings(iterations=1),
+        settings=TrainingSettings(iterations=1, background_beyond_lines=background_beyond_lines),
         labels=DOCUMENT.labels,
-        held_out_slices={"slices": [(2, 8)]},
+        **changes,
     )
     plan = dataclasses.replace(DOCUMENT.plan, spacing_mm=(1.0, 1.0, 1.0), orientation="canonical")
-    made = prepare_cases(request, plan, (1, 1, 1), check_cancel=lambda: None, report=lambda fraction: None)
-    scribbled, sliced = (case.annotation for case in made.complete)
-    line = np.zeros((16, 16), dtype=bool)
-    line[4:12, 4:12] = True
-    np.testing.assert_array_equal(scribbled[4][line], scribbles[4][line])
-    assert (scribbled[4][~line] == 0).any()
-    assert (np.delete(scribbled, 4, axis=0) == UNLABELLED).all()
+    return prepare_cases(request, plan, (1, 1, 1), check_cancel=lambda: None, report=lambda fraction: None)
+
+
+def test_what_nobody_labelled_stays_unlabelled_by_default():
+    assert not TrainingSettings().background_beyond_lines
+    drawn = scribbles(4, 5)
+    made = prepared({"a": drawn}, background_beyond_lines=False, held_out_slices={"a": [(0, 5)]})
+    np.testing.assert_array_equal(made.complete[0].annotation, drawn.array)
+    np.testing.assert_array_equal(made.trained[0].annotation, scribbles(4).array)
+    assert made.notes == ()
+
+
+def test_background_beyond_lines_is_learned_where_it_is_chosen_and_slices_stay_as_they_are():
+    truth = LabelMap(np.zeros(GEOMETRY.shape, dtype=np.uint8), GEOMETRY)
+    truth.array[2:6, 6:10, 6:10] = 1
+    slices = keep_slices(truth, [(1, 7), (2, 8)])
+    made = prepared({"scribbles": scribbles(4), "slices": slices}, background_beyond_lines=True)
+    scribbled, sliced = (case.annotation for case in made.trained)
+    assert set(np.unique(scribbled[4][BEYOND])) == {0, UNLABELLED}
+    added = np.count_nonzero(scribbled[4][BEYOND] == 0)
+    scribbled[4][BEYOND] = UNLABELLED
+    np.testing.assert_array_equal(scribbled, scribbles(4).array)
     np.testing.assert_array_equal(sliced, slices.array)
-    np.testing.assert_array_equal(made.trained[1].annotation, split_annotation(slices, [(2, 8)])[0].array)
+    assert made.trained == made.complete
+    assert made.notes == (
+        f"Taken for background beyond closed lines: {added} voxels that nobody labelled, in 1 of 2 cases.",
+    )
+    assert made.inverted((True, False)).notes == made.notes
+
+
+def test_validation_cases_are_measured_on_what_was_labelled_only():
+    made = prepared({"a": scribbles(4), "b": scribbles(3)}, background_beyond_lines=True, validation=["b"])
+    assert (made.trained[0].annotation[4][BEYOND] == 0).any()
+    np.testing.assert_array_equal(made.held_out[0].annotation, scribbles(3).array)
+    assert made.notes[0].endswith("in 1 of 1 cases.")
+
+
+def test_held_out_slices_are_measured_as_labelled_and_nothing_is_learned_on_them():
+    """(1, 1) crosses what lies beyond the line of slice 4."""
+    held_out = {"a": [(0, 5), (1, 1)]}
+    made = prepared({"a": scribbles(4, 5)}, background_beyond_lines=True, held_out_slices=held_out)
+    (complete,), (trained,), (measured,) = (
+        [case.annotation for case in cases] for cases in (made.complete, made.trained, made.held_out)
+    )
+    assert (complete[4, 1] == 0).any()
+    assert (complete[5][BEYOND] == 0).any()
+    assert (trained[4][BEYOND] == 0).any()
+    assert (trained[4, 1] == UNLABELLED).all()
+    assert (trained[5] == UNLABELLED).all()
+    assert (np.count_nonzero(measured == 0), np.count_nonzero(measured == 1)) == (28, 1)

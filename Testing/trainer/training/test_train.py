@@ -92,6 +92,21 @@ def test_a_trained_model_finds_what_it_was_taught_and_its_file_says_how(tmp_path
     assert sum("held_out_dice" in entry for entry in curve) == 2
 
 
+def test_background_beyond_lines_is_said_where_it_is_chosen(tmp_path):
+    array = np.full((12, 14, 16), 255, dtype=np.uint8)
+    array[6, 2:12, 2:12] = 0
+    array[6, 3:11, 3:11] = 255
+    array[6, 6, 6] = 1
+    case = dataclasses.replace(ball_case(0), annotation=LabelMap(array, ball_case(0).annotation.geometry))
+    said = []
+    for chosen in (True, False):
+        settings = TrainingSettings(iterations=1, background_beyond_lines=chosen)
+        made = train(request_for(tmp_path, cases=[case], settings=settings), control=Control(), report=silent)
+        said.append(["beyond closed lines" in note for note in made.notes])
+        assert made.model.document.training.settings["background_beyond_lines"] is chosen
+    assert (sum(said[0]), sum(said[1])) == (1, 0)
+
+
 def test_retraining_from_three_slices_beats_the_start_model_and_leaves_it_unchanged(tmp_path):
     settings = TrainingSettings(iterations=150, validations=0, learning_rate=1e-2, fine_tuning_rate=1e-2)
     first = train(request_for(tmp_path, settings=settings), control=Control(), report=silent)

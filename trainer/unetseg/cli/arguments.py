@@ -85,6 +85,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--validation", default="0.2", metavar="FRACTION|NAMES",
         help="cases to measure on and not train on: a share, rounded down, or names joined by commas (default: 0.2)",
     )  # fmt: skip
+    parser.add_argument(
+        "--background-beyond-lines", action="store_true",
+        help="for scribbles with a closed line of background around all structures of their slices: learn what lies "
+        "beyond that line as background, too; a structure outside it would be unlearned (default: what nobody "
+        "labelled teaches nothing)",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on where a cancelled or killed training stopped")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     _add_device(parser)

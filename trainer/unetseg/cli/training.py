@@ -80,7 +80,12 @@ def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     if seconds is None and arguments.iterations is None:
         seconds = DEFAULT_SECONDS
         _say(f"Training for {seconds / 60:.0f} minutes; --seconds or --iterations changes that.")
-    settings = TrainingSettings(seconds=seconds, iterations=arguments.iterations, seed=arguments.seed)
+    settings = TrainingSettings(
+        seconds=seconds,
+        iterations=arguments.iterations,
+        seed=arguments.seed,
+        background_beyond_lines=arguments.background_beyond_lines,
+    )
     check_settings(settings)
     return settings
 

@@ -1,4 +1,4 @@
-"""What scribbles say about the voxels beyond them. Imports no torch."""
+"""What scribbles say about the voxels beyond them, for who says that they do. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def with_background_beyond_lines(annotation: LabelArray) -> LabelArray:
     Who scribbles marks the background by a line around the structures, close to them. What lies beyond it is most of
     the image, and a network that never learned of it fills it with structures. Beyond is what no path in the slice
     connects to a voxel labelled as a structure, from face to face and not through labelled background. A line with a
-    gap and a slice without a structure say nothing.
+    gap and a slice without a structure say nothing. Where a line surrounds only some of a slice's structures, those
+    beyond it become background: so this is the user's choice.
 
     Only as large a share of these voxels is labelled as of the others in the slice, at random, the same each time. So
     the labels' class frequencies come near the true ones; with all of them, the background would outweigh the thin

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..config import Plan
 from ..data import Case, PreparedCase, Slice, keep_slices
 from ..data.scribbles import with_background_beyond_lines
 from ..errors import TrainingDataError
 from ..preprocessing import Prepared, prepare_annotation, prepare_mask, preprocess
-from ..volume import UNLABELLED, LabelMap
+from ..volume import UNLABELLED, LabelArray, LabelMap
 from .contrast import inverted_case
 from .request import TrainingRequest
 from .validation import labelled_part
@@ -26,19 +27,22 @@ class PreparedCases:
         trained: without what is held out.
         complete: the same cases, on the same images, with their held-out slices.
         held_out: whole cases; and of cases with held-out slices the neighbourhood of these, of which only they are
-            labelled.
+            labelled. Nothing but what was labelled counts here, whatever is learned from.
+        notes: what the user should know, in sentences.
     """
 
     trained: tuple[PreparedCase, ...]
     complete: tuple[PreparedCase, ...]
     held_out: tuple[PreparedCase, ...]
+    notes: tuple[str, ...] = ()
 
     def inverted(self, channels: Sequence[bool]) -> PreparedCases:
         """The same with the sign of these channels changed."""
         trained = tuple(inverted_case(case, channels) for case in self.trained)
         pairs = zip(self.complete, trained, strict=True)
         complete = tuple(replace(case, image=same.image) for case, same in pairs)
-        return PreparedCases(trained, complete, tuple(inverted_case(case, channels) for case in self.held_out))
+        held_out = tuple(inverted_case(case, channels) for case in self.held_out)
+        return replace(self, trained=trained, complete=complete, held_out=held_out)
 
 
 def split_annotation(annotation: LabelMap, held_out: Sequence[Slice]) -> tuple[LabelMap, LabelMap]:
@@ -47,8 +51,7 @@ def split_annotation(annotation: LabelMap, held_out: Sequence[Slice]) -> tuple[L
     A voxel on a held-out slice is never trained on, also where another annotated slice crosses it.
     Raises ``SettingsError`` for a slice outside.
     """
-    marks = replace(annotation, array=np.zeros_like(annotation.array))
-    on_slice = keep_slices(marks, held_out).array != UNLABELLED
+    on_slice = _on_slices(annotation, held_out)
     trained = np.where(on_slice, UNLABELLED, annotation.array).astype(np.uint8)
     measured = np.where(on_slice, annotation.array, UNLABELLED).astype(np.uint8)
     return replace(annotation, array=trained), replace(annotation, array=measured)
@@ -78,6 +81,7 @@ def prepare_cases(
     trained: list[PreparedCase] = []
     complete: list[PreparedCase] = []
     held_out: list[PreparedCase] = []
+    beyond_lines: list[int] = []
     for number, case in enumerate(request.cases):
         check_cancel()
         report(number / len(request.cases))
@@ -88,13 +92,44 @@ def prepare_cases(
         if case.name in request.validation:
             held_out.append(whole)
             continue
-        complete.append(whole)
+        learned = replace(whole, annotation=_learned_labels(whole.annotation, request, case, prepared, ()))
+        beyond_lines.append(int(np.count_nonzero(learned.annotation != whole.annotation)))
+        complete.append(learned)
         if slices:
             kept, measured = (prepare_annotation(part, prepared) for part in split_annotation(annotation, slices))
             held_out.append(labelled_part(replace(whole, annotation=measured), plan.patch_size, size_multiple))
-            whole = replace(whole, annotation=with_background_beyond_lines(kept))
-        trained.append(whole)
-    return PreparedCases(tuple(trained), tuple(complete), tuple(held_out))
+            learned = replace(whole, annotation=_learned_labels(kept, request, case, prepared, slices))
+        trained.append(learned)
+    notes = (_beyond_lines_note(beyond_lines),) if request.settings.background_beyond_lines else ()
+    return PreparedCases(tuple(trained), tuple(complete), tuple(held_out), notes)
+
+
+def _learned_labels(
+    labelled: LabelArray, request: TrainingRequest, case: Case, prepared: Prepared, held_out: Sequence[Slice]
+) -> LabelArray:
+    """What is learned on the network's grid: as labelled, or as chosen with background beyond lines, too.
+
+    No voxel of the held-out slices is added.
+    """
+    if not request.settings.background_beyond_lines:
+        return labelled
+    on_slices = prepare_mask(_on_slices(_annotation(case), held_out), prepared)
+    return np.where(on_slices, labelled, with_background_beyond_lines(labelled))
+
+
+def _beyond_lines_note(voxels: Sequence[int]) -> str:
+    cases = np.count_nonzero(voxels)
+    return (
+        f"Taken for background beyond closed lines: {sum(voxels)} voxels that nobody labelled, "
+        f"in {cases} of {len(voxels)} cases."
+    )
+
+
+def _on_slices(annotation: LabelMap, slices: Sequence[Slice]) -> NDArray[np.bool_]:
+    """(D, H, W). Raises ``SettingsError`` for a slice outside."""
+    marks = replace(annotation, array=np.zeros_like(annotation.array))
+    on_slices: NDArray[np.bool_] = keep_slices(marks, slices).array != UNLABELLED
+    return on_slices
 
 
 def _held_out_slices(request: TrainingRequest, case: Case) -> Sequence[Slice]:
@@ -112,7 +147,7 @@ def _prepared_case(case: Case, prepared: Prepared, annotation: LabelMap) -> Prep
     return PreparedCase(
         name=case.name,
         image=prepared.image,
-        annotation=with_background_beyond_lines(prepare_annotation(annotation, prepared)),
+        annotation=prepare_annotation(annotation, prepared),
         edited=edited,
         spacing_mm=prepared.geometry.spacing_mm,
     )

@@ -101,7 +101,7 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
         replay_after=outcome.remembered_after,
         improved=outcome.improved,
         warnings=warnings,
-        notes=(choice.reason, *course.notes),
+        notes=(choice.reason, *cases.notes, *course.notes),
     )
 
 
