@@ -90,7 +90,8 @@ class Retraining:
         self._course.report(progress)
         if self._held_out is None:
             return Verdict(AVERAGED)
-        tolerance = 0.0 if self._course.request.validation else NEARLY_AS_GOOD
+        held_out_slices = sum(map(len, (self._course.request.held_out_slices or {}).values()))
+        tolerance = 0.0 if self._course.request.validation else NEARLY_AS_GOOD / math.sqrt(held_out_slices)
         verdict = judge(self._start, state, self._held_out, tolerance=tolerance)
         self._course.log(
             {"iteration": done.iterations, "seconds": round(done.seconds, 3), "held_out_dice": verdict.after}
