@@ -112,11 +112,18 @@ def test_norms_of_the_image_s_own_statistics_stay():
 
 @pytest.mark.parametrize("rows", [slice(0, 8), slice(2, 6), slice(0, 4), slice(4, 8), slice(1, 7)])
 @torch.inference_mode()
-def test_a_slab_is_encoded_as_in_the_whole(rows):
+def test_rows_are_those_of_the_whole(rows):
     network = random_network("unet_3d", norm="batch", pooling=((2, 2, 2),))
+    fast, everything = FusedUNet(network), slice(0, 8)
     image = torch.randn(1, 2, 8, 4, 6)
-    expected = network.encoders[0](image)[:, :, rows]
-    torch.testing.assert_close(FusedUNet(network).encode(0, image, rows), expected)
+    between = fast.encode(0, 0, image, everything)
+    skip, deeper = network.encode(image)
+    torch.testing.assert_close(fast.encode(0, 1, between, everything), skip)
+    joined = fast.join(0, skip, deeper, everything)
+    torch.testing.assert_close(fast.finish(0, joined, everything), network.decode(0, skip, deeper))
+    torch.testing.assert_close(fast.encode(0, 0, image, rows), between[:, :, rows])
+    torch.testing.assert_close(fast.encode(0, 1, between, rows), skip[:, :, rows])
+    torch.testing.assert_close(fast.join(0, skip, deeper, rows), joined[:, :, rows])
 
 
 @torch.inference_mode()

@@ -142,15 +142,20 @@ def outputs(fused: FusedUNet, image: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, convolution in activations(fused).items():
         convolution.register_forward_hook(lambda _, __, output, name=name: found.update({name: output}))
-    features = [fused.encode(0, image, slice(0, image.shape[2]))]
+    features = [encoded(fused, 0, image)]
     for level in range(fused.network.depth - 1):
-        pooled = fused.pool(level, features[-1])
-        features.append(fused.encode(level + 1, pooled, slice(0, pooled.shape[2])))
+        features.append(encoded(fused, level + 1, fused.pool(level, features[-1])))
     y = features.pop()
     while features:
         skip = features.pop()
-        y = fused.decode(len(features), skip, y, slice(0, skip.shape[2]))
+        rows = slice(0, skip.shape[2])
+        y = fused.finish(len(features), fused.join(len(features), skip, y, rows), rows)
     return found
+
+
+def encoded(fused: FusedUNet, level: int, x: Tensor) -> Tensor:
+    rows = slice(0, x.shape[2])
+    return fused.encode(level, 1, fused.encode(level, 0, x, rows), rows)
 
 
 def predicted(network, image, ranges, **options):
@@ -194,7 +199,7 @@ def test_maps_that_wait_take_a_quarter_of_the_memory_and_sums_all_of_it():
         least_layout_bytes(network, (64, 64, 64), Attempt(CPU, 0, precision=kind)) - OVERHEAD_BYTES
         for kind in (torch.float32, torch.uint8)
     )
-    assert 0.5 * single < eight < 0.9 * single
+    assert 0.3 * single < eight < 0.9 * single
 
 
 @pytest.mark.parametrize("error", [AttributeError("no qconv"), RuntimeError("schema"), TypeError("arguments")])

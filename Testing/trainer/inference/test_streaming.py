@@ -10,7 +10,7 @@ import torch
 
 from inference_networks import CPU, assert_same, random_image, random_network, single_pass
 from unetseg.inference.fused import FusedUNet
-from unetseg.inference.layout import Layout, padded_shape
+from unetseg.inference.layout import Layout, align_up, padded_shape
 from unetseg.inference.memory import Attempt
 from unetseg.inference.predict import _compute
 from unetseg.inference.streaming import Map, stream
@@ -38,9 +38,11 @@ def streamed(network, image, layout, *, first_slice=0):
 
 
 def steps_of(network, length, slices):
-    """Per level at most the wanted slices."""
-    lengths = itertools.accumulate([length, *(pooling[0] for pooling in network.pooling)], int.__floordiv__)
-    return tuple(min(length, step) for length, step in zip(lengths, itertools.cycle(slices), strict=False))
+    """Per level at most the wanted slices, in whole windows of its pooling."""
+    pools = [*(pooling[0] for pooling in network.pooling), 1]
+    lengths = itertools.accumulate([length, *pools[:-1]], int.__floordiv__)
+    wanted = zip(lengths, pools, itertools.cycle(slices), strict=False)
+    return tuple(min(length, align_up(step, pool)) for length, pool, step in wanted)
 
 
 POOLINGS_3D = [
@@ -49,7 +51,7 @@ POOLINGS_3D = [
     ((2, 1, 2), (4, 3, 1)),
     ((1, 2, 2), (1, 2, 2), (2, 2, 2)),
 ]
-CUTS = [((4, 8), 0), ((4, 4), 1), ((8, 4), 3), ((12, 8), 2), ((99, 4), 1), ((4, 99), 0)]
+CUTS = [((4, 8), 0), ((4, 4), 1), ((8, 4), 3), ((12, 8), 2), ((99, 4), 1), ((4, 99), 0), ((2, 2), 1), ((4, 1), 0)]
 """Slices at a time on even and odd levels, and how many levels encode again for the skip connection."""
 
 
@@ -123,3 +125,19 @@ def test_a_map_is_made_once_in_order_and_dropped_behind_its_slowest_reader():
         alive.append(sum(piece.shape[2] for _, piece in numbers._pieces))
     assert made == [(0, 4), (4, 8), (8, 10)]
     assert alive == [4, 8, 8, 10, 6, 6]
+
+
+def test_a_map_of_a_single_reader_keeps_no_more_than_was_read():
+    made: list[tuple[int, int]] = []
+    alive: list[int] = []
+
+    def make(start, stop):
+        made.append((start, stop))
+        return torch.arange(start, stop).reshape(1, 1, -1)
+
+    numbers = Map(make, 12, 4, readers=1, storage=CPU, lead=1)
+    for start, stop in ((0, 5), (3, 9), (7, 12)):
+        assert numbers.read(start, stop).flatten().tolist() == list(range(start, stop))
+        alive.append(sum(piece.shape[2] for _, piece in numbers._pieces))
+    assert made == [(0, 5), (5, 9), (9, 12)]  # one slice more the first time
+    assert alive == [5, 6, 5]

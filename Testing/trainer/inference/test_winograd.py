@@ -107,4 +107,4 @@ def test_a_wide_network_still_equals_the_single_pass(monkeypatch):
     image = torch.randn(2, 25, 10, 12)
     slabs = predict(network, image, patch_size=(8, 8, 8), device=CPU)
     assert_same(torch.cat([slab for _, slab in slabs], 1), single_pass(network, image))
-    assert len(calls) > 5
+    assert len(calls) >= 5

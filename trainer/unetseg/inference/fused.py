@@ -31,9 +31,6 @@ CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 Cut = tuple[bool, bool]
 """Whether a slab's first and last slice lie inside the volume, instead of at its border, where zeros follow."""
 WHOLE: Cut = (False, False)
-RADIUS = UNet.encoder_radius
-"""Voxels around that a double convolution sees."""
-
 CONVOLUTIONS = tuple(CONV.values())
 
 
@@ -220,7 +217,8 @@ def is_fusible(network: UNet) -> bool:
 class FusedUNet(nn.Module):
     """The fast form of a network that is fusible; the one given is left as it is.
 
-    ``encode``, ``pool``, ``decode`` and ``head`` are the network's, for slabs of the slices along its first axis.
+    ``encode``, ``pool``, ``join``, ``finish`` and ``head`` are the network's, for some ``rows`` of the slices along
+    its first axis; of those beside them, where there are any, what they are given must have at least one.
 
     Attributes:
         network: the folded copy, without what ``joins`` do instead. What it says of its geometry holds.
@@ -234,25 +232,22 @@ class FusedUNet(nn.Module):
             if hasattr(self.network, replaced):
                 setattr(self.network, replaced, nn.ModuleList())
 
-    def encode(self, level: int, x: Tensor, rows: slice) -> Tensor:
-        """The encoder's features of these slices of its input (N, C, *s), of which up to two around count as well."""
-        cut = _cut(rows, x.shape[2])
-        begin = rows.start - RADIUS if cut[0] else 0
-        x = x[:, :, begin : rows.stop + RADIUS if cut[1] else None]
-        for layer in convolutions(self.network.encoders[level]):
-            x = layer(x, cut)
-        return x.narrow(2, 0 if cut[0] else rows.start, rows.stop - rows.start)
+    def encode(self, level: int, place: int, x: Tensor, rows: slice) -> Tensor:
+        """The output of the encoder's first or second convolution (``place`` 0 or 1) from its input (N, C, *s)."""
+        return _convolved(convolutions(self.network.encoders[level])[place], x, rows)
 
     def pool(self, level: int, x: Tensor) -> Tensor:
         pooled: Tensor = self.network.pools[level](x)
         return pooled
 
-    def decode(self, level: int, skip: Tensor, deeper: Tensor, rows: slice) -> Tensor:
-        """The decoder's features of these slices of ``skip``, whose windows of the pooling are those of ``deeper``."""
-        cut = _cut(rows, skip.shape[2])
-        begin, end = (rows.start if cut[0] else 0), (rows.stop if cut[1] else skip.shape[2])
-        x: Tensor = self.joins[level](self, skip, deeper, slice(begin, end), cut)
-        return x.narrow(2, rows.start - begin, rows.stop - rows.start)
+    def join(self, level: int, skip: Tensor, deeper: Tensor, rows: slice) -> Tensor:
+        """The output of the decoder's first convolution; ``deeper`` are the slices whose windows make up ``skip``."""
+        joined: Tensor = self.joins[level](self, skip, deeper, rows)
+        return joined
+
+    def finish(self, level: int, x: Tensor, rows: slice) -> Tensor:
+        """The output of the decoder's second convolution from that of its first."""
+        return _convolved(cast(Join, self.joins[level]).second, x, rows)
 
     def head(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network.head(x)
@@ -266,7 +261,7 @@ class FusedUNet(nn.Module):
 
 
 class Join(nn.Module):
-    """A decoder that convolves the skip and what comes from below each on its own."""
+    """A decoder whose first convolution takes the skip and what comes from below each on its own."""
 
     def __init__(self, network: UNet, level: int) -> None:
         super().__init__()
@@ -282,14 +277,14 @@ class Join(nn.Module):
         else:
             self.below = Convolution(of_deeper, first.bias, padding=padding, stride=stride, relu=False)
 
-    def forward(self, network: FusedUNet, skip: Tensor, deeper: Tensor, rows: slice, cut: Cut) -> Tensor:
-        needed = slice(rows.start - RADIUS * cut[0], rows.stop + RADIUS * cut[1])
+    def forward(self, network: FusedUNet, skip: Tensor, deeper: Tensor, rows: slice) -> Tensor:
+        cut = _cut(rows, skip.shape[2])
+        needed = slice(rows.start - cut[0], rows.stop + cut[1])
         if isinstance(self.below, Composite):
-            below = self.below(deeper, slice(rows.start - cut[0], rows.stop + cut[1]), cut)
+            below = self.below(deeper, rows, cut)
         else:
             below = self.below(network.upsample(self.level, deeper)[:, :, needed], cut)
-        own = network.gate(self.level, skip, deeper)[:, :, needed]
-        joined: Tensor = self.second(self.first(own, cut, below), cut)
+        joined: Tensor = self.first(network.gate(self.level, skip, deeper)[:, :, needed], cut, below)
         return joined
 
 
@@ -298,6 +293,12 @@ def convolutions(block: nn.Module) -> list[Convolution]:
     return [layer for layer in block.children() if isinstance(layer, Convolution)]
 
 
+def _convolved(layer: Convolution, x: Tensor, rows: slice) -> Tensor:
+    cut = _cut(rows, x.shape[2])
+    y: Tensor = layer(x[:, :, rows.start - cut[0] : rows.stop + cut[1]], cut)
+    return y
+
+
 def _cut(rows: slice, length: int) -> Cut:
-    """Where the slab has enough beside the rows for two convolutions without padding."""
-    return rows.start >= RADIUS, length - rows.stop >= RADIUS
+    """Where there are slices beside the rows, so that a convolution needs no padding."""
+    return rows.start > 0, rows.stop < length

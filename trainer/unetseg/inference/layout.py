@@ -21,10 +21,12 @@ OVERHEAD_BYTES = 128 * 2**20
 CPU_LAYER_FLOP = 2e11
 """One layer of a slab on two CPU cores then takes about a second, the longest that cancelling should wait."""
 CPU_PASS_PIXELS = 2**20
-SLAB_SLICES = (256, 128, 64, 48, 32, 24, 16, 12, 8, 4)
+SLAB_SLICES = (256, 128, 64, 32, 16, 8, 4, 2)
+CALL_MACS = 2e7
+"""Multiply-adds for which one call of a convolution takes as long as for its own overhead."""
 SPARE_COSTS = (1.03, 1.15)
-"""Of the layouts with up to 3 % more multiply-adds than the fewest, the one with the least memory is taken. Where that
-is more than 1 GiB, up to 15 % are spent on saving memory (measured: 6 % of the time, for half of the memory)."""
+"""Of the layouts that cost up to 3 % more than the cheapest, the one with the least memory is taken. Where that is more
+than 1 GiB, up to 15 % are spent on saving memory."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Layout:
     Attributes:
         tile: voxels computed together along each axis, halo excluded; for a network in 2D, the first is the
             number of slices in a pass. Elsewhere a multiple of the size multiple.
-        steps: per level, how many slices along the network's first axis are computed at a time.
+        steps: per level, how many slices along the network's first axis are computed at a time: all of them, or
+            whole windows of the level's pooling.
         recomputed: levels 0 … recomputed - 1 compute their encoder features again for the skip connection
             instead of keeping them.
         needed_bytes: the estimated peak on the device, without the network.
@@ -192,10 +195,13 @@ class _Costs:
         return of_skip + first.out_channels * self.channels[level + 1] * taps, second.weight.numel()
 
     def layouts(self) -> Iterator[Layout]:
-        for first, deeper in itertools.product(SLAB_SLICES, SLAB_SLICES):
-            steps = tuple(self._step(level, deeper if level else first) for level in range(self.bottom + 1))
+        for first, least in itertools.product(SLAB_SLICES, SLAB_SLICES):
+            steps, wanted = [], first
+            for level in range(self.bottom + 1):
+                steps.append(self._step(level, max(wanted, least) if level else first))
+                wanted //= self.pools[level] if level < self.bottom else 1
             for recomputed in range(self.bottom + 1):
-                yield Layout(self.tile, steps, recomputed, self._needed_bytes(steps, recomputed))
+                yield Layout(self.tile, tuple(steps), recomputed, self._needed_bytes(steps, recomputed))
 
     def _step(self, level: int, slices: int) -> int:
         """At most ``slices``, few enough to be computed soon, and whole windows of the pooling."""
@@ -206,33 +212,23 @@ class _Costs:
             slices = align_up(slices, self.pools[level])
         return min(slices, self.lengths[level])
 
-    def _margin(self, level: int) -> int:
-        """Slices of the skip that the decoder of a slab reads on both sides of it, together."""
-        return 2 * self.network.decode_margin[level][0] * self.pools[level]
-
     def work(self, layout: Layout) -> float:
-        """Multiply-adds of one tile."""
-        return sum(
-            self._slice_macs(level, layout) * area * length
-            for level, (area, length) in enumerate(zip(self.areas, self.lengths, strict=True))
-        )
+        """Multiply-adds of one tile, with what its calls cost."""
+        total = 0.0
+        for level, (area, length) in enumerate(zip(self.areas, self.lengths, strict=True)):
+            each = [layer.weight.numel() for layer in self.encoders[level]]
+            if level < min(layout.recomputed, self.bottom):
+                each *= 2
+            if level < self.bottom:
+                each += self.decoders[level]
+            total += sum(each) * area * length + len(each) * CALL_MACS * -(-length // layout.steps[level])
+        return total
 
-    def _slice_macs(self, level: int, layout: Layout) -> float:
-        """Of a voxel of the level, with those that a slab computes beyond its ends."""
-        step = layout.steps[level]
-        cut = step < self.lengths[level]
-        beyond = 2 * cut
-        first, second = (layer.weight.numel() for layer in self.encoders[level])
-        total = first * (step + beyond) + second * step
-        if level < self.bottom:
-            joined, last = self.decoders[level]
-            total += joined * (step + beyond) + last * step
-            if level < layout.recomputed:
-                again = step + cut * self._margin(level)
-                total += first * (again + beyond) + second * again
-        return total / step
+    def _window(self, level: int) -> int:
+        """Slices of the skip that a decoder reads beyond those that it makes, on one side."""
+        return self.pools[level] * (1 + self.network.join_margin[level][0])
 
-    def _needed_bytes(self, steps: tuple[int, ...], recomputed: int) -> int:
+    def _needed_bytes(self, steps: Sequence[int], recomputed: int) -> int:
         stored = 0 if self.attempt.offload else self._stored_values(steps, recomputed)
         largest = max(self._working_values(level, step) for level, step in enumerate(steps))
         slab = 4 * self.network.classes * steps[0] * self.areas[0]  # logits, probabilities and their temporaries
@@ -248,41 +244,40 @@ class _Costs:
         return workspace_values(self.areas[level] * width, step) if width >= LEAST_CHANNELS else 0
 
     def _working_values(self, level: int, step: int) -> int:
-        """Encoder: input and what both convolutions give. Decoder: skip, and at most two maps of its size beside it."""
-        channels = self.channels[level]
+        """Of a convolution: what was waiting, joined with what is new, and the output; of a join also its parts."""
+        width = self.encoders[level][0].out_channels
+        encoding = self.areas[level] * (2 * (step + 1) * width + step * self.channels[level])
         if level == self.bottom:
-            return self.areas[level] * self._encoder_values(level, step)
-        slices = step + self._margin(level)
-        joined = 2 * (step + 2) * channels + slices * channels
-        deeper = slices // self.pools[level] * self.areas[level + 1] * self.channels[level + 1]
+            return encoding
+        beyond = self._window(level)
+        joining = self.areas[level] * (3 * step + 2 * beyond) * self.channels[level]
+        deeper = (step + 2 * beyond) // self.pools[level] * self.areas[level + 1] * self.channels[level + 1]
         if isinstance(self.network, AttentionUNet):  # the gated skip, and the deeper map at this resolution
-            joined += slices * (channels + self.channels[level + 1])
-        return max(self.areas[level] * self._encoder_values(level, slices), self.areas[level] * joined + deeper)
+            wide = self.channels[level] + self.channels[level + 1]
+            joining += self.areas[level] * (step + 2 * beyond) * wide
+        return max(encoding, joining + deeper)
 
-    def _encoder_values(self, level: int, slices: int) -> int:
-        """Of one pixel of the plane."""
-        first, second = self.encoders[level]
-        return (slices + 4) * first.in_channels + (slices + 2) * first.out_channels + slices * second.out_channels
-
-    def _stored_values(self, steps: tuple[int, ...], recomputed: int) -> int:
-        """Maps that wait between levels: never more slices than from the decoder's place to the encoder's."""
-        radius = self.network.encoder_radius
-        total, ahead = 0, 0
+    def _stored_values(self, steps: Sequence[int], recomputed: int) -> int:
+        """Maps that wait for their readers: never more slices than from the decoder's place to the encoder's."""
+        total = 0
+        beyond = 0  # how far past what is decoded of a level its input has been read
         for level in range(self.bottom, -1, -1):
-            length, step = self.lengths[level], steps[level]
-            if level:  # decoded slices, until the level above has read them
-                pool = self.pools[level - 1]
-                waiting = step + (steps[level - 1] + self._margin(level - 1)) // pool + 1
-                total += self.areas[level] * self.channels[level] * min(length, waiting)
+            length, step, width = self.lengths[level], steps[level], self.channels[level]
+            entering = steps[level - 1] // self.pools[level - 1] if level else step
+            mixed, first = (self.encoders[level][0].out_channels, self.encoders[level][0].in_channels)
+            slices = mixed * min(length, step + 2)
             if level == self.bottom:
-                ahead = step + radius
-                window = step + 2 * radius
+                slices += width * min(length, step + entering + 2)
+                ahead = step
             else:
-                ahead = self._margin(level) + 2 * step + radius + self.pools[level] * ahead
-                window = ahead + step + self._margin(level)
-            kept = level >= recomputed or level == self.bottom
-            if kept and level < self.bottom:
-                total += self.areas[level] * self.channels[level] * min(length, window)
-                window = 2 * step + 2 * radius
-            total += self.areas[level] * self.encoders[level][0].in_channels * min(length, window)
+                window = self._window(level)
+                ahead = 3 * step + 2 + window + self.pools[level] * beyond
+                slices += width * min(length, step + 2)  # joined
+                slices += width * min(length, step + entering + 2) if level else 0
+                again = level < recomputed
+                held = 2 * (step + window) if again else ahead + window
+                slices += width * min(length, held) + (mixed * min(length, step + 2) if again else 0)
+            beyond = ahead + step + 1 + entering
+            behind = beyond if level < min(recomputed, self.bottom) else step + 2
+            total += self.areas[level] * (slices + first * min(length, behind + entering))
         return total

@@ -1,10 +1,9 @@
 """Exact streaming of a network whose output at a voxel depends only on its receptive field.
 
-The network runs level by level in slabs along its first axis. Each level's map is made in order, from as much
-of the level before as it needs, and dropped once nobody needs it: every voxel is computed once, and memory
-follows the cross-section and the receptive field, not the length of the volume. A slab is read with its halo;
-zeros are padded only at the volume's true borders (``fused``). The result equals one pass over the whole padded
-volume.
+The network runs convolution by convolution in slabs along its first axis. Each one's map is made in order, from as much
+of the one before as it needs, and dropped once nobody needs it: every voxel is computed once, and memory follows the
+cross-section and the receptive field, not the length of the volume. Zeros are padded only at the volume's true borders
+(``fused``). The result equals one pass over the whole padded volume.
 """
 
 from __future__ import annotations
@@ -25,27 +24,30 @@ from .layout import Layout, align_up, encoder_macs, padded_shape, receptive_halo
 
 Slab = tuple[int, Tensor]
 """The index of the first slice and, for it and those after it, what was computed: (K, s, h, w)."""
+Make = Callable[[int, int], Tensor]
+"""Gives the slices [start, stop) along the first axis, as (N, C, stop - start, …)."""
 Compute = Callable[..., Tensor]
 """``compute(function, *tensors)`` calls the function with the tensors on the device, in its precision."""
 
 
 class Map:
-    """The slices of one level's map, made in order when first read and dropped when every reader has passed.
+    """The slices of a map, made in order when first read and dropped when every reader has passed.
 
     Args:
         make: gives the slices [start, stop) as a tensor (N, C, stop - start, …).
         length: slices in all.
-        step: slices made at a time.
+        step: slices made at a time, but ``lead`` more the first time.
         readers: how many parts of the network read it, each from front to back.
         storage: where the slices wait for their readers.
     """
 
     def __init__(
-        self, make: Callable[[int, int], Tensor], length: int, step: int, *, readers: int, storage: torch.device
+        self, make: Make, length: int, step: int, *, readers: int, storage: torch.device, lead: int = 0
     ) -> None:
         self._make = make
         self._length = length
         self._step = step
+        self._lead = lead
         self._positions = [0] * readers
         self._storage = storage
         self._made = 0
@@ -57,7 +59,7 @@ class Map:
         while self._pieces and self._pieces[0][0] + self._pieces[0][1].shape[2] <= min(self._positions):
             self._pieces.popleft()
         while self._made < stop:
-            end = min(self._length, self._made + self._step)
+            end = min(self._length, max(self._made, self._lead) + self._step)
             self._pieces.append((self._made, self._make(self._made, end).to(self._storage)))
             self._made = end
         parts = [
@@ -65,22 +67,27 @@ class Map:
             for first, piece in self._pieces
             if first < stop and first + piece.shape[2] > start
         ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+        if len(parts) == 1:
+            return parts[0]
+        joined = torch.cat(parts, 2)
+        if len(self._positions) == 1 and stop == self._made:  # nobody reads what lies before
+            self._pieces = deque([(start, joined)])
+        return joined
 
 
 class LevelPass:
     """One pass of a network over one image (N, C, *s), whose sizes are multiples of the size multiple.
 
     Args:
-        read: gives the image's slices [start, stop) along the first axis, of ``length`` in all.
-        storage: where maps wait between levels.
+        read: gives the image's slices, of ``length`` in all.
+        storage: where maps wait between convolutions.
         advance: is told the share of the pass that each step has done.
     """
 
     def __init__(
         self,
         network: FusedUNet,
-        read: Callable[[int, int], Tensor],
+        read: Make,
         length: int,
         layout: Layout,
         *,
@@ -89,70 +96,89 @@ class LevelPass:
         advance: Callable[[float], None],
     ) -> None:
         self._network = network
-        self._source = network.network
         self._compute = compute
         self._advance = advance
-        self._step = layout.steps[0]
-        self._pools: list[int] = [pooling[0] for pooling in self._source.pooling]
+        self._layout = layout
+        self._map = partial(Map, storage=storage)
+        self._pools: list[int] = [pooling[0] for pooling in network.network.pooling]
+        self._margins = [margins[0] for margins in network.network.join_margin]
         self._lengths = [length // size for size in itertools.accumulate([1, *self._pools], int.__mul__)]
-        self._shares = _shares_of_work(self._source, self._lengths)
-        bottom = len(self._pools)
-        self._inputs: list[Map] = []
-        self._features: dict[int, Map] = {}
-        self._decoded: dict[int, Map] = {}
-        for level, (slices, step) in enumerate(zip(self._lengths, layout.steps, strict=True)):
-            kept = level >= layout.recomputed or level == bottom
-            make = partial(self._pool, level - 1) if level else read
-            pooled = layout.steps[level - 1] // self._pools[level - 1] if level else step
-            self._inputs.append(Map(make, slices, max(1, pooled), readers=1 if kept else 2, storage=storage))
-            if kept:
-                encode = partial(self._encode, level)
-                readers = 1 if level == bottom else 2
-                self._features[level] = Map(encode, slices, step, readers=readers, storage=storage)
-            self._decoded[level] = Map(partial(self._decode, level), slices, step, readers=1, storage=storage)
-        self._decoded[bottom] = self._features[bottom]
+        self._shares = _shares_of_work(network.network, self._lengths)
+        self._features: list[list[Make]] = []
+        for level in range(len(self._lengths)):
+            self._features.append(self._encoder(level, read))
+            read = partial(self._pool, level)
+        self._decoded = [self._features[-1][0]]
+        for level in reversed(range(len(self._pools))):
+            self._decoded.insert(0, self._decoder(level))
 
     def logits(self) -> Iterator[Slab]:
         """The network's output (N, K, s, …) slab by slab along its first axis, once."""
+        length, step = self._lengths[0], self._layout.steps[0]
         try:
-            for start in range(0, self._lengths[0], self._step):
-                stop = min(self._lengths[0], start + self._step)
-                yield start, self._compute(self._network.head, self._decode(0, start, stop))
+            for start in range(0, length, step):
+                features = self._decoded[0](start, min(length, start + step))
+                yield start, self._compute(self._network.head, features)
         finally:  # maps and pass hold each other: without this their memory waits for the cycle collector
-            for maps in (self._features, self._decoded):
-                maps.clear()
-            self._inputs.clear()
+            self._features.clear()
+            self._decoded.clear()
 
-    def _encode(self, level: int, start: int, stop: int, reader: int = 0) -> Tensor:
-        halo = self._source.encoder_radius
-        first, last = max(0, start - halo), min(self._lengths[level], stop + halo)
-        rows = slice(start - first, stop - first)
-        inputs = self._inputs[level].read(first, last, reader=reader)
-        features = self._compute(partial(self._network.encode, level, rows=rows), inputs)
-        if reader == 0:
-            self._advance((stop - start) * self._shares[level])
+    def _encoder(self, level: int, read: Make) -> list[Make]:
+        """Of one level, for the level below and for the decoder: each reads the same features, or its own ones."""
+        length, step = self._lengths[level], self._layout.steps[level]
+        deepest = level == len(self._pools)
+        encoders = 2 if level < self._layout.recomputed and not deepest else 1
+        readers = 1 if deepest or encoders == 2 else 2
+        entering = self._layout.steps[level - 1] // self._pools[level - 1] if level else step
+        inputs = self._map(read, length, max(1, entering), readers=encoders)
+        found: list[Make] = []
+        for encoder in range(encoders):
+            first = partial(self._encode, level, 0, partial(inputs.read, reader=encoder))
+            between = self._map(first, length, step, readers=1)
+            second = partial(self._encode, level, 1, between.read, share=0.0 if encoder else self._shares[level])
+            features = self._map(second, length, step, readers=readers)
+            found += [partial(features.read, reader=reader) for reader in range(readers)]
+        return found
+
+    def _decoder(self, level: int) -> Make:
+        """Of one level, from its encoder and the level below."""
+        length, step = self._lengths[level], self._layout.steps[level]
+        # A coarse slice and the one before it make the last fine slices of its window and the first of the next.
+        lead = 1 if self._pools[level] > 1 else 0
+        joined = self._map(partial(self._join, level), length, step, readers=1, lead=lead)
+        finish = partial(self._finish, level, joined.read)
+        return self._map(finish, length, step, readers=1).read if level else finish
+
+    def _encode(self, level: int, place: int, read: Make, start: int, stop: int, *, share: float = 0.0) -> Tensor:
+        """Of the encoder's first or second convolution, which reads its input by ``read``."""
+        features = self._convolve(partial(self._network.encode, level, place), read, level, start, stop)
+        self._advance((stop - start) * share)
         return features
-
-    def _read_features(self, level: int, start: int, stop: int, reader: int) -> Tensor:
-        if level in self._features:
-            return self._features[level].read(start, stop, reader=reader)
-        return self._encode(level, start, stop, reader)
 
     def _pool(self, level: int, start: int, stop: int) -> Tensor:
         factor = self._pools[level]
-        features = self._read_features(level, factor * start, factor * stop, reader=0)
-        return self._compute(partial(self._network.pool, level), features)
+        return self._compute(
+            partial(self._network.pool, level), self._features[level][0](factor * start, factor * stop)
+        )
 
-    def _decode(self, level: int, start: int, stop: int) -> Tensor:
-        factor, margin = self._pools[level], self._source.decode_margin[level][0]
-        first = max(0, (start // factor - margin) * factor)
-        last = min(self._lengths[level], align_up(stop, factor) + margin * factor)
-        deeper = self._decoded[level + 1].read(first // factor, last // factor)
-        skip = self._read_features(level, first, last, reader=1)
-        rows = slice(start - first, stop - first)
-        decoded = self._compute(partial(self._network.decode, level, rows=rows), skip, deeper)
+    def _join(self, level: int, start: int, stop: int) -> Tensor:
+        factor, margin = self._pools[level], self._margins[level]
+        first = max(0, (start - 1) // factor - margin)
+        last = min(self._lengths[level + 1], stop // factor + 1 + margin)
+        deeper = self._decoded[level + 1](first, last)
+        skip = self._features[level][1](factor * first, factor * last)
+        rows = slice(start - factor * first, stop - factor * first)
+        return self._compute(partial(self._network.join, level, rows=rows), skip, deeper)
+
+    def _finish(self, level: int, read: Make, start: int, stop: int) -> Tensor:
+        decoded = self._convolve(partial(self._network.finish, level), read, level, start, stop)
         self._advance((stop - start) * 2 * self._shares[level])
         return decoded
+
+    def _convolve(self, convolve: Callable[..., Tensor], read: Make, level: int, start: int, stop: int) -> Tensor:
+        """With the slices beside these, where there are any."""
+        first, last = max(0, start - 1), min(self._lengths[level], stop + 1)
+        return self._compute(partial(convolve, rows=slice(start - first, stop - first)), read(first, last))
 
 
 def _shares_of_work(network: UNet, lengths: Sequence[int]) -> list[float]:
