@@ -72,6 +72,15 @@ def test_gradients_are_those_of_the_convolution(size, samples, group_values, pad
         assert (gradient - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+@needs_onednn
+def test_without_a_bias_there_is_no_gradient_of_one():
+    x, weight = channels_last(1, 32, 8, 3, 3), torch.randn(32, 32, 3, 3, 3)
+    found = mean_square_gradients(lambda *leaves: winograd.convolve(*leaves, None, SAME), x, weight)
+    exact = mean_square_gradients(lambda *leaves: functional.conv3d(*leaves, padding=1), x, weight)
+    for gradient, expected in zip(found, exact, strict=True):
+        assert (gradient - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
 SAME = (1, 1, 1)
 
 

@@ -99,7 +99,7 @@ class _Convolution(torch.autograd.Function):
         return _written(y, axis, result)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         of_input, of_kernel, of_output = _mixtures()
         before, *beside = _axis_first(ctx.padding, ctx.axis)
@@ -123,7 +123,7 @@ class _Convolution(torch.autograd.Function):
                 seen = of_input.T[first - start + before : last - start + before]
                 of_source[first:last].flatten(1).addmm_(seen, mixed[:, number].flatten(1))
         of_weight = torch.einsum("mt,moijk->oitjk", of_kernel, of_kernels).movedim(2, ctx.axis + 2)
-        of_bias = result.flatten(0, -2).sum(0)
+        of_bias = result.flatten(0, -2).sum(0) if ctx.needs_input_grad[2] else None
         return _written(of_x, ctx.axis, of_source), of_weight, of_bias, None, None
 
 
