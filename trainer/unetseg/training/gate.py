@@ -19,7 +19,7 @@ FORGOTTEN_FOR_GAIN = 0.25
 """It may lose this share of what it gains on the held-out slices besides: who adapts a network that fails on the images
 of another scanner wants that, and the start model remains for the others."""
 NEARLY_AS_GOOD = 0.04
-"""Mean Dice on one held-out slice by which candidates cannot be told apart (measured: it misjudges by up to 3.6 points);
+"""Mean Dice on one held-out slice by which candidates cannot be told apart (it misjudges by up to 3.6 points);
 of n slices, 1/√n of it. The trial has learned from fewer slices than the final training will: what it seems to lose by
 a little is gained in the end."""
 
