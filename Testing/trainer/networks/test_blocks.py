@@ -15,6 +15,22 @@ def test_center_crop_takes_the_middle():
     assert torch.equal(center_crop(image, (6, 8)), image)
 
 
+@pytest.mark.parametrize("factor", [(2, 2, 2), (1, 2, 3), (2, 1), (4, 3)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_up_convolution_is_torch_s_with_the_same_gradients(factor, bias):
+    layer = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(factor)]
+    known = layer(3, 5, factor, stride=factor, bias=bias, dtype=torch.float64)
+    up = up_conv(3, 5, factor, bias=bias).double()
+    up.load_state_dict(known.state_dict())
+    image = torch.randn((2, 3, 4, 2, 3)[: 2 + len(factor)], dtype=torch.float64)
+    results = [module(image) for module in (up, known)]
+    torch.testing.assert_close(*results)
+    for result in results:
+        result.square().sum().backward()
+    for found, expected in zip(up.parameters(), known.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
+
+
 def test_up_convolution_scatters_each_voxel_into_its_own_block():
     up = up_conv(1, 1, (1, 2), bias=False)
     with torch.no_grad():

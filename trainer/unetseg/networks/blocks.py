@@ -8,10 +8,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 CONV: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-CONV_TRANSPOSE: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
 MAX_POOL: dict[int, type[nn.MaxPool2d | nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 BATCH_NORM: dict[int, type[nn.BatchNorm2d | nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
@@ -61,10 +57,41 @@ def double_conv(
     return nn.Sequential(*layers)
 
 
+class _UpConvolution(nn.modules.conv._ConvTransposeNd):
+    """A transposed convolution whose kernel is its stride: each output voxel sees one input voxel.
+
+    So it is one matrix product, which on a CPU is several times as fast as torch's routine for small samples, and keeps
+    channels last.
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(N, out, *f·s) of (N, in, *s), f the stride; ``output_size`` has no say, for all sizes follow."""
+        samples, _, *sizes = input.shape
+        axes = range(1, len(sizes) + 1)
+        rows = input.movedim(1, -1) @ self.weight.movedim(1, -1).flatten(1)
+        windows = rows.reshape(samples, *sizes, *self.stride, self.out_channels)
+        order = [0, *(axis for each in axes for axis in (each, each + len(sizes))), 2 * len(sizes) + 1]
+        fine = [factor * size for factor, size in zip(self.stride, sizes, strict=True)]
+        y: Tensor = windows.permute(order).reshape(samples, *fine, self.out_channels)
+        if self.bias is not None:
+            y = y + self.bias
+        return y.movedim(-1, 1)
+
+
+class UpConvolution2d(_UpConvolution, nn.ConvTranspose2d):
+    """Of images (N, in, h, w)."""
+
+
+class UpConvolution3d(_UpConvolution, nn.ConvTranspose3d):
+    """Of volumes (N, in, d, h, w)."""
+
+
+UP_CONVOLUTION: dict[int, type[UpConvolution2d | UpConvolution3d]] = {2: UpConvolution2d, 3: UpConvolution3d}
+
+
 def up_conv(in_channels: int, out_channels: int, factor: tuple[int, ...], *, bias: bool) -> nn.Module:
-    """Transposed convolution with kernel = stride = ``factor``: each output voxel sees one input voxel."""
-    layer = CONV_TRANSPOSE[len(factor)]
-    return layer(in_channels, out_channels, factor, stride=factor, bias=bias)  # type: ignore[arg-type]
+    """Transposed convolution with kernel = stride = ``factor``."""
+    return UP_CONVOLUTION[len(factor)](in_channels, out_channels, factor, stride=factor, bias=bias)  # type: ignore[arg-type]
 
 
 def center_crop(features: Tensor, size: Sequence[int]) -> Tensor:
