@@ -10,8 +10,10 @@ import torch
 
 from unetseg.errors import MemoryLimitError
 from unetseg.inference import is_out_of_memory
+from unetseg.inference.layout import plan_layout
 from unetseg.inference.memory import CPU_BYTES, Attempt, default_budget, ladder, too_little_memory
 from unetseg.inference.quantised import is_available
+from unetseg.networks import build
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 GIB = 2**30
@@ -100,3 +102,12 @@ def test_the_error_tells_device_need_allowance_and_free():
     assert "at least 3.00 GB on cpu" in error.rule
     assert error.received.startswith("0.50 GB allowed, ")
     assert error.received.endswith("GB free")
+
+
+def test_a_gpu_gets_thick_slabs_because_its_calls_are_dear():
+    network = build("unet_3d", in_channels=1, classes=2, base_channels=16, depth=3)
+    steps = [
+        plan_layout(network, (128, 128, 128), Attempt(torch.device(kind), 40 * 2**30)).steps[0]
+        for kind in ("cpu", "cuda")
+    ]
+    assert steps[0] <= 32 < 64 <= steps[1]

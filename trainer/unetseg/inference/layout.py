@@ -22,8 +22,10 @@ CPU_LAYER_FLOP = 2e11
 """One layer of a slab on two CPU cores then takes about a second, the longest that cancelling should wait."""
 CPU_PASS_PIXELS = 2**20
 SLAB_SLICES = (256, 128, 64, 32, 16, 8, 4, 2)
-CALL_MACS = 2e7
+CPU_CALL_MACS, ACCELERATOR_CALL_MACS = 2e7, 5e9
 """Multiply-adds for which one call of a convolution takes as long as for its own overhead."""
+KERNEL_MACS = 500
+"""The same for each of its weights, which are mixed in each call (``winograd``)."""
 SPARE_COSTS = (1.03, 1.15)
 """Of the layouts that cost up to 3 % more than the cheapest, the one with the least memory is taken. Where that is more
 than 1 GiB, up to 15 % are spent on saving memory."""
@@ -196,10 +198,8 @@ class _Costs:
 
     def layouts(self) -> Iterator[Layout]:
         for first, least in itertools.product(SLAB_SLICES, SLAB_SLICES):
-            steps, wanted = [], first
-            for level in range(self.bottom + 1):
-                steps.append(self._step(level, max(wanted, least) if level else first))
-                wanted //= self.pools[level] if level < self.bottom else 1
+            wanted = [max(least, first // math.prod(self.pools[:level])) for level in range(1, self.bottom + 1)]
+            steps = [self._step(level, slices) for level, slices in enumerate([first, *wanted])]
             for recomputed in range(self.bottom + 1):
                 yield Layout(self.tile, tuple(steps), recomputed, self._needed_bytes(steps, recomputed))
 
@@ -215,13 +215,15 @@ class _Costs:
     def work(self, layout: Layout) -> float:
         """Multiply-adds of one tile, with what its calls cost."""
         total = 0.0
+        call_macs = CPU_CALL_MACS if self.attempt.device.type == "cpu" else ACCELERATOR_CALL_MACS
         for level, (area, length) in enumerate(zip(self.areas, self.lengths, strict=True)):
             each = [layer.weight.numel() for layer in self.encoders[level]]
             if level < min(layout.recomputed, self.bottom):
                 each *= 2
             if level < self.bottom:
                 each += self.decoders[level]
-            total += sum(each) * area * length + len(each) * CALL_MACS * -(-length // layout.steps[level])
+            calls = -(-length // layout.steps[level])
+            total += sum(each) * (area * length + KERNEL_MACS * calls) + len(each) * call_macs * calls
         return total
 
     def _window(self, level: int) -> int:
@@ -276,7 +278,8 @@ class _Costs:
                 slices += width * min(length, step + entering + 2) if level else 0
                 again = level < recomputed
                 held = 2 * (step + window) if again else ahead + window
-                slices += width * min(length, held) + (mixed * min(length, step + 2) if again else 0)
+                slices += width * min(length, held)
+                slices += mixed * min(length, step + 2) + width * min(length, step) if again else 0
             beyond = ahead + step + 1 + entering
             behind = beyond if level < min(recomputed, self.bottom) else step + 2
             total += self.areas[level] * (slices + first * min(length, behind + entering))

@@ -36,7 +36,9 @@ class Map:
     Args:
         make: gives the slices [start, stop) as a tensor (N, C, stop - start, …).
         length: slices in all.
-        step: slices made at a time, but ``lead`` more the first time.
+        step: slices made at a time, but ``lead`` more the first time: the one that a slab of the next convolution sees
+            beyond its own. So what is read ends where a slab of the map does, and no coarse slice is convolved again
+            for the fine ones that it makes together with the one before it.
         readers: how many parts of the network read it, each from front to back.
         storage: where the slices wait for their readers.
     """
@@ -117,8 +119,7 @@ class LevelPass:
         length, step = self._lengths[0], self._layout.steps[0]
         try:
             for start in range(0, length, step):
-                features = self._decoded[0](start, min(length, start + step))
-                yield start, self._compute(self._network.head, features)
+                yield start, self._compute(self._network.head, self._decoded[0](start, min(length, start + step)))
         finally:  # maps and pass hold each other: without this their memory waits for the cycle collector
             self._features.clear()
             self._decoded.clear()
@@ -134,7 +135,7 @@ class LevelPass:
         found: list[Make] = []
         for encoder in range(encoders):
             first = partial(self._encode, level, 0, partial(inputs.read, reader=encoder))
-            between = self._map(first, length, step, readers=1)
+            between = self._map(first, length, step, readers=1, lead=1)
             second = partial(self._encode, level, 1, between.read, share=0.0 if encoder else self._shares[level])
             features = self._map(second, length, step, readers=readers)
             found += [partial(features.read, reader=reader) for reader in range(readers)]
@@ -143,9 +144,7 @@ class LevelPass:
     def _decoder(self, level: int) -> Make:
         """Of one level, from its encoder and the level below."""
         length, step = self._lengths[level], self._layout.steps[level]
-        # A coarse slice and the one before it make the last fine slices of its window and the first of the next.
-        lead = 1 if self._pools[level] > 1 else 0
-        joined = self._map(partial(self._join, level), length, step, readers=1, lead=lead)
+        joined = self._map(partial(self._join, level), length, step, readers=1, lead=1)
         finish = partial(self._finish, level, joined.read)
         return self._map(finish, length, step, readers=1).read if level else finish
 

@@ -47,25 +47,29 @@ class _ImageConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: list[int]) -> Tensor:
-        padded = functional.pad(x[:, 0], [width for width in reversed(padding) for _ in range(2)])
-        sizes = [size - taps + 1 for size, taps in zip(padded.shape[1:], weight.shape[2:], strict=True)]
+        ctx.taps, ctx.padding = weight.shape[2:], padding
+        ctx.save_for_backward(x)
+        sizes = [size + 2 * pad - taps + 1 for size, pad, taps in zip(x.shape[2:], padding, ctx.taps, strict=True)]
         y = torch.empty((len(x), len(weight), *sizes), memory_format=CHANNELS_LAST[len(sizes)])
-        shifts = itertools.product(*map(range, weight.shape[2:]))
-        seen = torch.stack([padded[(slice(None), *map(_part, shift, sizes))] for shift in shifts]).flatten(1)
-        torch.addmm(bias, seen.T, weight.flatten(1).T, out=y.movedim(1, -1).view(-1, len(weight)))
-        ctx.shape = weight.shape
-        ctx.save_for_backward(seen)
+        rows = y.movedim(1, -1).view(-1, len(weight))
+        torch.addmm(bias, _seen(x, padding, ctx.taps).T, weight.flatten(1).T, out=rows)
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        (seen,) = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
         rows = gradient.movedim(1, -1).flatten(0, -2)
-        return None, (seen @ rows).T.reshape(ctx.shape), rows.sum(0), None
+        of_weight = (_seen(x, ctx.padding, ctx.taps) @ rows).T
+        return None, of_weight.reshape(-1, 1, *ctx.taps), rows.sum(0), None
 
 
-def _part(start: int, length: int) -> slice:
-    return slice(start, start + length)
+def _seen(x: Tensor, padding: Sequence[int], taps: Sequence[int]) -> Tensor:
+    """(taps, voxels of the output): what each tap of a kernel sees of an image of one channel."""
+    padded = functional.pad(x[:, 0], [width for width in reversed(padding) for _ in range(2)])
+    sizes = [size - count + 1 for size, count in zip(padded.shape[1:], taps, strict=True)]
+    shifts = itertools.product(*map(range, taps))
+    places = ([slice(start, start + size) for start, size in zip(shift, sizes, strict=True)] for shift in shifts)
+    return torch.stack([padded[(slice(None), *place)] for place in places]).flatten(1)
 
 
 class _OneDnnConvolution(torch.autograd.Function):
