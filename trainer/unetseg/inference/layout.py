@@ -24,8 +24,8 @@ CPU_PASS_PIXELS = 2**20
 SLAB_SLICES = (256, 128, 64, 32, 16, 8, 4, 2)
 CPU_CALL_MACS, ACCELERATOR_CALL_MACS = 2e7, 5e9
 """Multiply-adds for which one call of a convolution takes as long as for its own overhead."""
-KERNEL_MACS = 500
-"""The same for each of its weights, which are mixed in each call (``winograd``)."""
+KERNEL_MACS = 1000
+"""The same for each of its weights, which each call brings into the layout that it computes in."""
 SPARE_COSTS = (1.03, 1.15)
 """Of the layouts that cost up to 3 % more than the cheapest, the one with the least memory is taken. Where that is more
 than 1 GiB, up to 15 % are spent on saving memory."""
