@@ -111,15 +111,16 @@ def test_streaming_goes_on_from_any_slice(first_slice):
     assert_same(probabilities, single_pass(network, image)[:, start:])
 
 
+def counted(made: list[tuple[int, int]], start: int, stop: int) -> torch.Tensor:
+    """Slices that are their own numbers; ``made`` learns of the call."""
+    made.append((start, stop))
+    return torch.arange(start, stop).reshape(1, 1, -1)
+
+
 def test_a_map_is_made_once_in_order_and_dropped_behind_its_slowest_reader():
     made: list[tuple[int, int]] = []
     alive: list[int] = []
-
-    def make(start, stop):
-        made.append((start, stop))
-        return torch.arange(start, stop).reshape(1, 1, -1)
-
-    numbers = Map(make, 10, 4, readers=2, storage=CPU)
+    numbers = Map(partial(counted, made), 10, 4, readers=2, storage=CPU)
     for reader, start, stop in ((0, 0, 3), (0, 2, 7), (1, 0, 5), (0, 6, 10), (1, 4, 9), (1, 8, 10)):
         assert numbers.read(start, stop, reader=reader).flatten().tolist() == list(range(start, stop))
         alive.append(sum(piece.shape[2] for _, piece in numbers._pieces))
@@ -130,12 +131,7 @@ def test_a_map_is_made_once_in_order_and_dropped_behind_its_slowest_reader():
 def test_a_map_of_a_single_reader_keeps_no_more_than_was_read():
     made: list[tuple[int, int]] = []
     alive: list[int] = []
-
-    def make(start, stop):
-        made.append((start, stop))
-        return torch.arange(start, stop).reshape(1, 1, -1)
-
-    numbers = Map(make, 12, 4, readers=1, storage=CPU, lead=1)
+    numbers = Map(partial(counted, made), 12, 4, readers=1, storage=CPU, lead=1)
     for start, stop in ((0, 5), (3, 9), (7, 12)):
         assert numbers.read(start, stop).flatten().tolist() == list(range(start, stop))
         alive.append(sum(piece.shape[2] for _, piece in numbers._pieces))
