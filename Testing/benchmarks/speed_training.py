@@ -12,23 +12,17 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
-from unittest import mock
 
-import methods.plain
 import retraining_hippocampus
 from comparison import OURS
 from curves import Curve, slices_needed
 from methods import METHODS, MISSING, MODULES
-from methods.task import Method, Task
+from methods.task import Method
 from results import publish
 from retraining_hippocampus import IN_DOMAIN, SHIFTED
 from retraining_liver import LABELS, liver
 from rows import START, Row
-from speed_training_step import Whole
 from study import Conditions, Job, Study
-from unetseg.training import step
-from unetseg.training.targeted import targeted_logits
-from unetseg.volume import LabelArray
 
 SLICES = 3
 PLAIN = "plain, all logits"
@@ -36,15 +30,9 @@ OTHERS = ("monai", "nnunet")
 """Of the methods, those with networks of their own."""
 
 
-def plain(task: Task) -> LabelArray:
-    """The plain loop as everybody writes it: each step computes the whole patch."""
-    with mock.patch.object(step, "targeted_logits", lambda network, *batch: targeted_logits(Whole(network), *batch)):
-        return methods.plain.run(task)
-
-
 def contestants(model: Path | None) -> tuple[dict[str, Method], list[str]]:
     """The methods that can run here, and a sentence for each that cannot."""
-    found, absent = {OURS: METHODS[OURS], PLAIN: plain}, []
+    found, absent = {name: METHODS[name] for name in (OURS, PLAIN)}, []
     import_module(f"methods.{MODULES[OURS]}")  # so that no method's first seconds are those of its imports
     for name in OTHERS:
         if name in MISSING:

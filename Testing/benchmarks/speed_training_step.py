@@ -10,14 +10,14 @@ import time
 from statistics import median
 
 import torch
-from torch import Tensor, nn
 
+from methods.all_logits import Whole
 from results import publish
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
 from unetseg.inference import CHANNELS_LAST
 from unetseg.losses import DiceCrossEntropy
-from unetseg.networks import PRESETS, UNet, build, preset_arguments
+from unetseg.networks import PRESETS, build, preset_arguments
 from unetseg.training.state import TrainingState
 from unetseg.training.step import training_step
 
@@ -29,18 +29,6 @@ LABELLED = {
     "1 across each axis": ((0, 0.5), (1, 0.5), (2, 0.5)),
 }
 """Labelled slices of a patch: each an axis and its place along it, from 0 to 1."""
-
-
-class Whole(nn.Module):
-    """A network as a module of unknown inner life: of such a one a step computes all logits."""
-
-    def __init__(self, network: UNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.network(image)
-        return logits
 
 
 def random_batch(size: tuple[int, ...], samples: int, slices: tuple[tuple[int, float], ...]) -> Batch:

@@ -16,6 +16,7 @@ MODULES = {
     "fill": "fill",
     "background": "background",
     "plain": "plain",
+    "plain, all logits": "all_logits",
     "monai": "monai_unet",
     "nnunet": "nnunet",
 }

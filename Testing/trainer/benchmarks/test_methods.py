@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from annotator import untouched_dice
-from methods import METHODS, MISSING, background, plain, retrain
+from methods import METHODS, MISSING, all_logits, background, plain, retrain
 from methods.task import Task
 from unetseg.data import Case, keep_slices
-from unetseg.training import TrainingRequest
+from unetseg.training import TrainingRequest, step
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
 
 ITERATIONS = 25
@@ -30,6 +30,17 @@ def drawn(task: Task, array: np.ndarray, slices: tuple[tuple[int, int], ...]) ->
 def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
     rows, columns = np.indices(shape)
     return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+
+
+def test_the_loop_of_all_logits_hides_the_network_from_what_would_save_work(monkeypatch) -> None:
+    seen = []
+    before = step.targeted_logits
+    monkeypatch.setattr(all_logits, "targeted_logits", lambda network, *batch: seen.append((network, batch)))
+    monkeypatch.setattr(plain, "run", lambda task: step.targeted_logits("a network", "image", "weight"))
+    monkeypatch.setattr(all_logits, "Whole", lambda network: ("whole", network))
+    all_logits.run(None)
+    assert seen == [(("whole", "a network"), ("image", "weight"))]
+    assert step.targeted_logits is before
 
 
 def test_paste_keeps_the_prediction_outside_the_slices(task: Task) -> None:
@@ -131,7 +142,8 @@ class Asked(Exception):  # noqa: N818 (ends a training before it begins)
 
 
 @pytest.mark.parametrize(
-    ("name", "rehearses", "held_out"), [("loop", True, None), ("plain", False, {}), ("background", False, {})]
+    ("name", "rehearses", "held_out"),
+    [("loop", True, None), ("plain", False, {}), ("plain, all logits", False, {}), ("background", False, {})],
 )
 def test_only_the_loop_rehearses_and_is_judged(
     name: str, rehearses: bool, held_out: dict | None, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -153,6 +165,7 @@ def test_only_the_loop_rehearses_and_is_judged(
 
 
 def test_a_method_whose_package_is_not_installed_is_named_as_missing() -> None:
-    assert sorted([*METHODS, *MISSING]) == sorted(["loop", "paste", "fill", "background", "plain", "monai", "nnunet"])
+    names = ["loop", "paste", "fill", "background", "plain", "plain, all logits", "monai", "nnunet"]
+    assert sorted([*METHODS, *MISSING]) == sorted(names)
     for name, package in MISSING.items():
         assert importlib.util.find_spec(package) is None, name

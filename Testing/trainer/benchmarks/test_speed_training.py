@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import methods.plain
 import results
 import speed_training
 from comparison import OURS
@@ -14,7 +13,6 @@ from measures import Figures
 from rows import START, Key, Row
 from small_models import save_small_model
 from speed_training import PLAIN, contestants, curves, table
-from unetseg.training import step
 
 
 def row(method: str, budget: float, seconds: float, dice: float, *, seed: int = 0) -> Row:
@@ -43,17 +41,6 @@ def test_seconds_to_a_dice_and_how_many_times_ours():
     assert ours[2] == "1: 0.400, 6: 0.900, 11: 0.900"
     assert ours[3:] == ["3.5 (1.00)", "5.0 (1.00)", "> 11.0"]
     assert monai[3:] == ["13.5 (3.86)", "> 16.0 (> 3.20)", "> 16.0"]
-
-
-def test_the_plain_loop_hides_the_network_from_what_would_save_work(monkeypatch):
-    seen = []
-    monkeypatch.setattr(speed_training, "targeted_logits", lambda network, *batch: seen.append((network, batch)))
-    monkeypatch.setattr(methods.plain, "run", lambda task: step.targeted_logits("a network", "image", "weight"))
-    before = step.targeted_logits
-    monkeypatch.setattr(speed_training, "Whole", lambda network: ("whole", network))
-    speed_training.plain(None)
-    assert seen == [(("whole", "a network"), ("image", "weight"))]
-    assert step.targeted_logits is before
 
 
 def test_who_cannot_take_part_is_named(tmp_path, monkeypatch):
