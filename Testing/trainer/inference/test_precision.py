@@ -7,7 +7,7 @@ import torch
 
 from inference_networks import CPU, random_image, random_network
 from unetseg.errors import SettingsError
-from unetseg.inference import PRECISIONS, precision, predict
+from unetseg.inference import PRECISIONS, precision, predict, without_tf32
 from unetseg.inference.precision import choose_precision
 
 
@@ -50,6 +50,40 @@ def test_the_measurement_runs(name):
 
 def test_devices_that_may_lack_16_bit_compute_in_32(network):
     assert choose_precision("auto", network, torch.device("mps")) == torch.float32
+
+
+def test_without_the_memory_to_measure_it_is_float32(network, monkeypatch):
+    error = torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    def seconds(*of_what):
+        raise error
+
+    monkeypatch.setattr(precision, "_seconds", seconds)
+    assert choose_precision("auto", network, torch.device("cuda:0")) == torch.float32
+    error = RuntimeError("misaligned address")
+    with pytest.raises(RuntimeError, match="misaligned"):
+        choose_precision("auto", network, torch.device("cuda:0"))
+
+
+def test_float32_is_measured_as_it_is_computed(monkeypatch):
+    rounded = []
+
+    def measured(layer, *inputs):
+        rounded.append(torch.backends.cudnn.allow_tf32)
+        return torch.ones(1)
+
+    monkeypatch.setattr(precision, "without_tf32", lambda device: without_tf32(torch.device("cuda:0")))
+    monkeypatch.setattr(precision.Convolution, "forward", measured)
+    precision._seconds(torch.float32, CPU, 3, 4)
+    assert rounded == [False] * (precision.ROUNDS + 1)
+
+
+@pytest.mark.parametrize(("device", "rounds"), [("cuda:1", False), ("cpu", True)])
+def test_cudnn_may_round_again_afterwards(device, rounds):
+    assert torch.backends.cudnn.allow_tf32
+    with without_tf32(torch.device(device)):
+        assert torch.backends.cudnn.allow_tf32 == rounds
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_an_unknown_precision_is_refused(network):

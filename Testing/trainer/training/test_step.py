@@ -6,7 +6,9 @@ from torch import nn
 
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
+from unetseg.inference import without_tf32
 from unetseg.losses import CrossEntropy, DiceCrossEntropy, Loss
+from unetseg.training import step
 from unetseg.training.state import TrainingState, copied
 from unetseg.training.step import set_training_mode, training_step
 
@@ -120,6 +122,25 @@ def test_training_mode_reaches_every_layer_again_after_freezing():
     assert [module.training for module in net] == [True, False]
     set_training_mode(net, freeze_statistics=False)
     assert [module.training for module in net] == [True, True]
+
+
+def test_the_whole_step_is_taken_without_tf32(monkeypatch):
+    rounds = []
+
+    class Spy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            rounds.append(torch.backends.cudnn.allow_tf32)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            rounds.append(torch.backends.cudnn.allow_tf32)
+            return gradient
+
+    monkeypatch.setattr(step, "without_tf32", lambda device: without_tf32(torch.device("cuda:0")))
+    run(TrainingState(network(), settings=SETTINGS), batch(), loss=Only(lambda z, *_: Spy.apply(z).square().sum()))
+    assert rounds == [False, False]
 
 
 def test_float32_needs_no_autocast_of_the_device(monkeypatch):

@@ -7,7 +7,7 @@ from .devices import Device, DeviceChoice, available_devices, choose_device
 from .fused import CHANNELS_LAST
 from .interrupt import interruptible
 from .memory import is_out_of_memory
-from .precision import AUTO, PRECISIONS
+from .precision import AUTO, PRECISIONS, without_tf32
 from .predict import predict, predict_labels
 from .segment import Segmentation, segment, segment_prepared
 from .winograd import ONEDNN
@@ -30,4 +30,5 @@ __all__ = [
     "predict_labels",
     "segment",
     "segment_prepared",
+    "without_tf32",
 ]

@@ -12,6 +12,13 @@ from .devices import GIB, free_bytes
 
 CPU_BYTES = 4 * GIB
 """More than this makes inference on a CPU no faster."""
+OUT_OF_MEMORY_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "status_alloc_failed",
+    "unable to find an engine to execute this computation",
+)
+"""Parts of messages, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,15 @@ class Attempt:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for every form in which torch, its back ends and Python report that memory ran out."""
+    """True for every form in which torch, its back ends and Python report that memory ran out.
+
+    cuDNN's convolutions try one algorithm after another, and where none finds room for its workspace torch only tells
+    that there is none (pytorch/pytorch#108645). cuDNN and cuBLAS say ALLOC_FAILED where they cannot begin at all.
+    """
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in OUT_OF_MEMORY_SIGNS)
 
 
 def default_budget(device: torch.device) -> int:

@@ -1,7 +1,8 @@
-"""The precision in which a network runs fastest on a device."""
+"""The precision in which a network runs fastest on a device, and that float32 is what it says."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import torch
 from ..errors import SettingsError, unknown_name
 from ..networks import UNet
 from .fused import Convolution, is_fusible
+from .memory import is_out_of_memory
 from .quantised import activation_names, is_available
 
 AUTO = "auto"
@@ -19,7 +21,8 @@ INT8 = "int8"
 """Its torch type is uint8, that of the maps between levels; see ``quantised``."""
 WORTH_IT = 1.2
 """How much faster 16 bit must be: it rounds, and moves the class border of about one voxel in 5,000."""
-SLAB_VOXELS = (8, 48, 48)
+SLAB_VOXELS = {"cpu": (8, 48, 48), "cuda": (32, 128, 128)}
+"""What is measured: on a GPU so much that it takes longer than the call itself."""
 ROUNDS = 3
 
 
@@ -28,7 +31,8 @@ def choose_precision(
 ) -> torch.dtype:
     """The requested precision; ``auto`` is bfloat16 where a short measurement finds it faster, else float32.
 
-    That a processor has bfloat16 does not say that it is faster: without its matrix unit (AMX) it can be slower.
+    Also float32 where memory does not suffice for the measurement: the ladder then finds what does. That a processor
+    has bfloat16 does not say that it is faster: without its matrix unit (AMX) it can be slower.
 
     Args:
         ranges: for ``int8``, see ``predict``.
@@ -38,7 +42,12 @@ def choose_precision(
     """
     if request == AUTO:
         channels = max(tensor.shape[0] for tensor in network.encoders[0].parameters())
-        return _fastest(device, network.dimensions, channels, torch.get_num_threads())
+        try:
+            return _fastest(device, network.dimensions, channels, torch.get_num_threads())
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return torch.float32
     if request == INT8:
         check_int8(network, device)
         if ranges is None or set(ranges) != set(activation_names(network)):
@@ -50,6 +59,16 @@ def choose_precision(
     if request not in PRECISIONS:
         raise unknown_name("precision", request, [AUTO, *PRECISIONS, INT8])
     return PRECISIONS[request]
+
+
+def without_tf32(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """While it is open, convolutions in float32 keep all their bits on the device.
+
+    On a CUDA device cuDNN may round their factors to 10 bits (TF32), and torch lets it unless it is told otherwise.
+    """
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def check_int8(network: UNet, device: torch.device) -> None:
@@ -66,7 +85,7 @@ def check_int8(network: UNet, device: torch.device) -> None:
 @functools.cache
 def _fastest(device: torch.device, dimensions: int, channels: int, threads: int) -> torch.dtype:
     """Measured once for a device, number of threads and width of network."""
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in SLAB_VOXELS:
         return torch.float32
     seconds = {precision: _seconds(precision, device, dimensions, channels) for precision in PRECISIONS.values()}
     faster = WORTH_IT * seconds[torch.bfloat16] < seconds[torch.float32]
@@ -79,11 +98,13 @@ def _seconds(precision: torch.dtype, device: torch.device, dimensions: int, chan
     ones = [1] * dimensions
     layer = Convolution(torch.ones(channels, channels, *[3] * dimensions), None, padding=ones, stride=ones, relu=True)
     layer = layer.to(device, precision)
-    size = (1, channels, *SLAB_VOXELS) if dimensions == 3 else (SLAB_VOXELS[0], channels, *SLAB_VOXELS[1:])
+    slab = SLAB_VOXELS[device.type]
+    size = (1, channels, *slab) if dimensions == 3 else (slab[0], channels, *slab[1:])
     image = torch.ones(size, dtype=precision, device=device)
     times = []
     for _ in range(ROUNDS + 1):  # the first one also chooses the kernel
         start = time.perf_counter()
-        float(layer(image).flatten()[0])  # waits for an accelerator
+        with without_tf32(device):
+            float(layer(image).flatten()[0])  # waits for an accelerator
         times.append(time.perf_counter() - start)
     return min(times[1:])

@@ -16,7 +16,7 @@ from .fused import CHANNELS_LAST, FusedUNet, fold, is_fusible
 from .interrupt import interruptible
 from .layout import Layout, least_layout_bytes, plan_layout
 from .memory import Attempt, default_budget, is_out_of_memory, ladder, too_little_memory
-from .precision import AUTO, choose_precision
+from .precision import AUTO, choose_precision, without_tf32
 from .quantised import QuantisedUNet
 from .streaming import Slab, stream
 from .tiles import TilePlan, least_tile_bytes, plan_tiles, run_tiles
@@ -200,9 +200,7 @@ def _compute(attempt: Attempt, function: Callable[..., Tensor], *tensors: Tensor
     floating = attempt.precision.is_floating_point  # else the image is float32 and every map has its type already
     kinds = (attempt.precision if floating else tensor.dtype for tensor in tensors)
     there = [tensor.to(attempt.device, kind, memory_format=layout) for tensor, kind in zip(tensors, kinds, strict=True)]
-    if attempt.device.type != "cuda":
-        return function(*there)
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with without_tf32(attempt.device):
         return function(*there)
 
 

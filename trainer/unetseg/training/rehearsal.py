@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.batches import Batch, BatchSource
+from ..inference import without_tf32
 
 DISTILLED_SHARE = 0.2
 """Of the steps, where there are no pieces of earlier cases to rehearse (Li & Hoiem 2016, arXiv 1606.09282)."""
@@ -71,7 +72,8 @@ def frozen_teacher(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
     @torch.no_grad()
     def logits(image: Tensor) -> Tensor:
-        result: Tensor = teacher(image.to(device))
+        with without_tf32(device):
+            result: Tensor = teacher(image.to(device))
         return result
 
     return logits

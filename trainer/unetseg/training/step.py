@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..config import TrainingSettings
 from ..data.batches import Batch
-from ..inference import CHANNELS_LAST
+from ..inference import CHANNELS_LAST, without_tf32
 from ..losses import Loss
 from .state import TrainingState, norm_layers
 from .targeted import targeted_logits
@@ -50,7 +50,7 @@ def training_step(
     device = next(state.network.parameters()).device
     image = batch.image.to(device, memory_format=CHANNELS_LAST[batch.image.dim() - 2])
     target, weight = batch.target.to(device), batch.weight.to(device)
-    with _buffers_restored_on_failure(state.network) as failed:
+    with _buffers_restored_on_failure(state.network) as failed, without_tf32(device):
         set_training_mode(state.network, freeze_statistics=freeze_statistics)
         state.optimiser.zero_grad(set_to_none=True)
         # Even switched off, autocast refuses devices and types that it does not know in this version of torch.
