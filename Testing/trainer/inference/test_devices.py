@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -70,6 +72,45 @@ def test_a_device_that_computes_wrongly_is_refused(machine):
     machine.add("cuda:0")
     with pytest.raises(DeviceError, match=r"does not compute correctly.*Choose cpu"):
         choose_device("cuda")
+
+
+class Gpus:
+    """Of ``torch.cuda`` or ``torch.xpu``: two devices, the second so full that it tells nothing."""
+
+    is_available = staticmethod(lambda: True)
+    device_count = staticmethod(lambda: 2)
+    memory_allocated = staticmethod(lambda index: GIB)
+    memory_reserved = staticmethod(lambda index: 3 * GIB)
+
+    @staticmethod
+    def get_device_properties(index):
+        return SimpleNamespace(name=f"Card {index}", total_memory=24 * GIB)
+
+    @staticmethod
+    def mem_get_info(index):
+        if index == 1:
+            raise RuntimeError("CUDA error: out of memory")
+        return 10 * GIB, 24 * GIB
+
+
+def test_memory_kept_for_reuse_is_free_and_a_full_gpu_is_listed(monkeypatch):
+    monkeypatch.setattr(torch, "cuda", Gpus)
+    assert devices._cuda() == (
+        Device("cuda:0", "Card 0", 24 * GIB, 12 * GIB),
+        Device("cuda:1", "Card 1", 24 * GIB, 0),
+    )
+
+
+def test_a_full_gpu_is_passed_over_whatever_is_needed(machine, monkeypatch):
+    monkeypatch.setattr(devices, "_cuda", lambda: (Device("cuda:0", "Full", 24 * GIB, 0),))
+    assert choose_device().device == torch.device("cpu")
+
+
+def test_what_an_xpu_keeps_for_reuse_is_free(monkeypatch):
+    monkeypatch.setattr(torch, "xpu", Gpus, raising=False)
+    assert [device.free_bytes for device in devices._xpu()] == [23 * GIB, 23 * GIB]
+    monkeypatch.setattr(torch, "xpu", SimpleNamespace(is_available=lambda: True, device_count=lambda: 1))
+    assert devices._xpu() == ()  # of a torch before 2.5
 
 
 def test_the_check_of_a_device_compares_with_the_cpu():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -60,6 +61,9 @@ def test_what_counts_as_running_out_of_memory():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"))
     assert is_out_of_memory(RuntimeError("XPU out of memory. Tried to allocate 2 GiB"))
+    assert is_out_of_memory(RuntimeError("GET was unable to find an engine to execute this computation"))
+    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
@@ -111,3 +115,16 @@ def test_a_gpu_gets_thick_slabs_because_its_calls_are_dear():
         for kind in ("cpu", "cuda")
     ]
     assert steps[0] <= 32 < 64 <= steps[1]
+
+
+def test_what_a_network_in_2d_joins_to_slices_counts_where_it_is_stored():
+    """Logits of whole slices, at the least: (4, 500, 512, 512) in float32."""
+    network = build("unet_2d", in_channels=1, classes=4, base_channels=4, depth=3)
+    joined = 4 * 500 * 512 * 512 * 4
+    plan = plan_layout(network, (500, 512, 512), Attempt(GPU, 100 * GIB))
+    assert plan.tile == (500, 512, 512)
+    assert plan.steps[0] < 512
+    assert plan.needed_bytes > 4 * joined
+    tight = Attempt(GPU, 2 * GIB)
+    assert plan_layout(network, (500, 512, 512), tight).tile[0] < 500
+    assert plan_layout(network, (500, 512, 512), replace(tight, offload=True)).tile[0] == 500

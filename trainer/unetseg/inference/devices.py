@@ -73,7 +73,7 @@ def choose_device(request: str = "auto", *, needed_bytes: int = 0) -> DeviceChoi
         return DeviceChoice(torch.device(match.name), f"{match.name} ({match.description}), as requested")
     passed_over = []
     for device in devices[:-1]:
-        if device.free_bytes < needed_bytes:
+        if device.free_bytes <= needed_bytes:
             free, needed = device.free_bytes / GIB, needed_bytes / GIB
             passed_over.append(f"{device.name} has only {free:.1f} GB free of the {needed:.1f} GB needed")
         elif not _computes_correctly(device.name):
@@ -98,17 +98,23 @@ def _with(reason: str, passed_over: list[str]) -> str:
 def _cuda() -> tuple[Device, ...]:
     found = []
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        free, total = torch.cuda.mem_get_info(index)
+        properties = torch.cuda.get_device_properties(index)
         cached = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
-        found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free + cached))
+        try:
+            free = torch.cuda.mem_get_info(index)[0] + cached
+        except RuntimeError:  # so full that the driver finds no room even for what it keeps for a program
+            free = 0
+        found.append(Device(f"cuda:{index}", properties.name, properties.total_memory, free))
     return tuple(found)
 
 
 def _xpu() -> tuple[Device, ...]:
     found = []
-    for index in range(torch.xpu.device_count() if hasattr(torch, "xpu") and torch.xpu.is_available() else 0):
+    # torch's first versions with this back end do not tell what of its memory they have taken.
+    known = hasattr(torch, "xpu") and hasattr(torch.xpu, "memory_allocated") and torch.xpu.is_available()
+    for index in range(torch.xpu.device_count() if known else 0):
         properties = torch.xpu.get_device_properties(index)
-        free = properties.total_memory - torch.xpu.memory_reserved(index)
+        free = properties.total_memory - torch.xpu.memory_allocated(index)
         found.append(Device(f"xpu:{index}", properties.name, properties.total_memory, free))
     return tuple(found)
 
@@ -178,7 +184,10 @@ def _windows_memory() -> tuple[int, int]:
 
 @functools.cache
 def _computes_correctly(name: str) -> bool:
-    """Small 3D convolutions agree with the CPU's: a driver or build that does not fit the device is found here."""
+    """What networks do in 3D agrees with the CPU's: a driver or build that does not fit the device is found here.
+
+    Some builds for Apple GPUs have convolutions in 3D, but no pooling or no interpolation.
+    """
     if name == "cpu":
         return True
     generator = torch.Generator().manual_seed(0)
@@ -186,8 +195,10 @@ def _computes_correctly(name: str) -> bool:
     weight = torch.randn(4, 4, 2, 2, 2, generator=generator)
 
     def there_and_back(on: torch.device) -> Tensor:
-        small = functional.conv3d(image.to(on), weight.to(on), stride=2)
-        return functional.conv_transpose3d(small, weight.to(on), stride=2).cpu()
+        x = image.to(on, memory_format=torch.channels_last_3d)
+        small = functional.max_pool3d(functional.conv3d(x, weight.to(on), padding=1), 2)
+        large = functional.interpolate(small, scale_factor=2, mode="trilinear", align_corners=False)
+        return functional.conv_transpose3d(large, weight.to(on), stride=2).cpu()
 
     try:
         result = there_and_back(torch.device(name))

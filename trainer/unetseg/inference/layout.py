@@ -233,7 +233,9 @@ class _Costs:
     def _needed_bytes(self, steps: Sequence[int], recomputed: int) -> int:
         stored = 0 if self.attempt.offload else self._stored_values(steps, recomputed)
         largest = max(self._working_values(level, step) for level, step in enumerate(steps))
-        slab = 4 * self.network.classes * steps[0] * self.areas[0]  # logits, probabilities and their temporaries
+        # In 2D the first axis is the rows', which are joined to whole slices where maps are stored.
+        rows = self.lengths[0] if self.network.dimensions == 2 and not self.attempt.offload else steps[0]
+        slab = 4 * self.network.classes * rows * self.areas[0]  # logits, probabilities and their temporaries
         whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
         if self.attempt.precision == torch.uint8:  # maps within a level are sums in float
             largest *= FLOAT_BYTES
