@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from speed import Work
 from unetseg.errors import unknown_name
-from unetseg.inference import AUTO, CHANNELS_LAST, PRECISIONS, available_devices, predict_labels
+from unetseg.inference import AUTO, CHANNELS_LAST, PRECISIONS, available_devices, predict_labels, without_tf32
 from unetseg.inference.layout import padded_shape
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import Model, load_model
@@ -51,7 +51,7 @@ def single_pass(model: Model, image: Tensor, *, device: torch.device, tile: int)
         d, h, w = (length - own for own, length in sizes)
         padded = functional.pad(image[None], (0, w, 0, h, 0, d), mode="replicate")
         batches = padded[0].transpose(0, 1).split(1) if network.dimensions == 2 else [padded]
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with without_tf32(device):
             parts = [network(batch.to(device)).argmax(1).to("cpu", torch.uint8) for batch in batches]
         labels = torch.cat(parts) if network.dimensions == 2 else parts[0][0]
         d, h, w = image.shape[1:]
@@ -85,7 +85,8 @@ def monai(
 
     def run() -> LabelArray:
         batch = image.to(device).transpose(0, 1) if flat else image.to(device)[None]
-        with _autocast(device, precision):
+        # Users let a GPU round float32 (TF32), as torch does; what is compared as float32 must be it.
+        with _autocast(device, precision), without_tf32(device) if best else contextlib.nullcontext():
             logits = sliding_window_inference(
                 batch, sizes, TILES_AT_ONCE[device.type], network, overlap=overlap, mode="gaussian"
             )

@@ -17,7 +17,7 @@ from methods.all_logits import Whole
 from results import publish
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
-from unetseg.inference import CHANNELS_LAST
+from unetseg.inference import CHANNELS_LAST, choose_device
 from unetseg.losses import DiceCrossEntropy
 from unetseg.networks import PRESETS, build, preset_arguments
 from unetseg.training.state import TrainingState
@@ -50,6 +50,7 @@ def cut(batch: Batch, slices: int) -> Batch:
 
 
 def seconds_of_step(state: TrainingState, batch: Batch) -> float:
+    """The step ends with reading its loss, which waits for the device."""
     start = time.perf_counter()
     training_step(
         state,
@@ -63,10 +64,10 @@ def seconds_of_step(state: TrainingState, batch: Batch) -> float:
     return time.perf_counter() - start
 
 
-def measure(preset: str, batch: Batch, targeted_batch: Batch, rounds: int) -> list[str]:
+def measure(preset: str, batch: Batch, targeted_batch: Batch, rounds: int, device: torch.device) -> list[str]:
     """Medians over the rounds: seconds of the whole step, of the targeted step, and their ratio."""
     network = build("unet_3d", in_channels=1, classes=CLASSES, **preset_arguments("unet_3d", preset))
-    network = network.to(memory_format=CHANNELS_LAST[3])
+    network = network.to(device, memory_format=CHANNELS_LAST[3])
     steps = [
         (TrainingState(Whole(network), settings=SETTINGS), batch),
         (TrainingState(network, settings=SETTINGS), targeted_batch),
@@ -75,28 +76,29 @@ def measure(preset: str, batch: Batch, targeted_batch: Batch, rounds: int) -> li
         seconds_of_step(*step)
     times = [[seconds_of_step(*step) for step in steps] for _ in range(rounds)]
     columns = [*zip(*times, strict=True), [whole / targeted for whole, targeted in times]]
-    return [f"{median(column):.2f}" for column in columns]
+    return [f"{median(column):.3g}" for column in columns]
 
 
 def main(arguments: argparse.Namespace) -> None:
     torch.manual_seed(0)
+    device = choose_device(arguments.device).device
     rows: list[list[object]] = []
     for size, samples in ((tuple(arguments.patch), 1), (tuple(arguments.small_patch), 2)):
         patch = f"{samples} × {' × '.join(map(str, size))}"
         for labelled, slices in LABELLED.items():
             batch = random_batch(size, samples, slices)
-            rows.append([patch, labelled, *measure(arguments.preset, batch, batch, arguments.rounds)])
+            rows.append([patch, labelled, *measure(arguments.preset, batch, batch, arguments.rounds, device)])
         for thickness in arguments.cut_to if samples == 1 else ():
             batch = random_batch(size, samples, LABELLED["1"])
-            times = measure(arguments.preset, batch, cut(batch, thickness), arguments.rounds)
+            times = measure(arguments.preset, batch, cut(batch, thickness), arguments.rounds, device)
             rows.append([patch, f"1, the patch cut to {thickness} slices", *times])
     publish(
         f"One step of retraining, {arguments.preset} 3D U-Net",
         ["batch", "labelled slices", "seconds, all logits", "seconds, labelled voxels' needs", "ratio"],
         rows,
         notes=[
-            f"Medians of {arguments.rounds} rounds, in float32, with frozen batch norm. Both give the same gradients, "
-            "but where the patch is cut."
+            f"Medians of {arguments.rounds} rounds on {device}, in float32, with frozen batch norm. Both give the same "
+            "gradients, but where the patch is cut."
         ],
     )
 
@@ -108,4 +110,5 @@ if __name__ == "__main__":
     options.add_argument("--small-patch", type=int, nargs=3, default=(40, 56, 40), help="voxels, in batches of two")
     options.add_argument("--cut-to", type=int, nargs="*", default=(48, 32), help="slices of the first axis")
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     main(options.parse_args())
