@@ -98,9 +98,9 @@ def stretches(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensors]:
     run = stretch.Course.run
 
     def recorded(course: stretch.Course, name: Any, *arguments: Any, **options: Any) -> Any:
-        state, done = run(course, name, *arguments, **options)
+        state = run(course, name, *arguments, **options)
         ends[name] = copied(state.average)
-        return state, done
+        return state
 
     monkeypatch.setattr(stretch.Course, "run", recorded)
     return ends
@@ -281,7 +281,9 @@ def test_too_few_slices_to_hold_one_out_all_are_learned_from(request_, stretches
     assert not same(weights(run(request_, held_out_slices=None, cases=[changed])), found)
 
 
-@pytest.mark.parametrize(("iterations", "share", "parts"), [(5, 0.5, [2, 3]), (7, 0.5, [4, 3]), (10, 0.3, [3, 7])])
+@pytest.mark.parametrize(
+    ("iterations", "share", "parts"), [(5, 0.5, [3, 2]), (1, 0.5, [1, 1]), (7, 0.5, [4, 3]), (10, 0.3, [3, 7])]
+)
 def test_both_parts_together_use_the_budget(request_, judged, told, iterations, share, parts):
     settings = dataclasses.replace(SHORT, iterations=iterations, trial_share=share)
     train(dataclasses.replace(request_, settings=settings), control=Control(), report=told.append)
@@ -289,6 +291,24 @@ def test_both_parts_together_use_the_budget(request_, judged, told, iterations, 
     assert trained == list(range(1, sum(parts) + 1))
     validated = next(progress for progress in told if progress.stage == "validating")
     assert validated.iteration == parts[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "slices"),
+    [({}, [3]), ({"cases": [sparse(ball_case(3)), ball_case(4)], "validation": ["ball_4"]}, [1, SHAPE[0]])],
+)
+def test_what_volumes_gain_is_measured_on_all_their_slices_or_on_what_is_held_out_beside_whole_cases(
+    request_, judged, monkeypatch, changes, slices
+):
+    measured = []
+
+    def validator(network, cases, **options):
+        measured.append(cases)
+        return lambda weights: (0.5,)
+
+    monkeypatch.setattr(retrain, "validator", validator)
+    run(request_, **changes)
+    assert [(case.annotation != UNLABELLED).any(axis=(1, 2)).sum() for case in measured[-1]] == slices
 
 
 def test_progress_rises_to_the_end_and_the_time_left_is_that_of_all_parts(request_, judged, told):

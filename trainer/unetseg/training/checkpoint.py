@@ -21,13 +21,11 @@ class Earlier:
     """What was done in the stretches before this one (see ``retrain``).
 
     Attributes:
-        share: of the budget, that is used up.
+        iterations: how many.
         verdict: of the gate, on the trial.
     """
 
-    share: float = 0.0
     iterations: int = 0
-    seconds: float = 0.0
     verdict: Verdict | None = None
 
 

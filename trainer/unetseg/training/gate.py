@@ -16,8 +16,10 @@ from .state import Tensors, TrainingState
 MOST_FORGOTTEN = 0.01
 """Mean Dice that a new model may lose on a few pieces of earlier cases; on many cases it then loses less."""
 FORGOTTEN_FOR_GAIN = 0.25
-"""It may lose this share of what it gains on the held-out slices besides: who adapts a network that fails on the images
-of another scanner wants that, and the start model remains for the others."""
+"""It may lose this share of what its volumes gain besides: who adapts a network that fails on the images of another
+scanner wants that, and the start model remains for the others."""
+GAIN_BEYOND_LABELS = 0.5
+"""Of what is gained on labelled slices, the share that others of the same volumes gain, roughly."""
 NEARLY_AS_GOOD = 0.04
 """Mean Dice on one held-out slice by which candidates cannot be told apart (it misjudges by up to 3.6 points);
 of n slices, 1/√n of it. The trial has learned from fewer slices than the final training will: what it seems to lose by
@@ -82,21 +84,41 @@ def judge(start: Tensors, state: TrainingState, held_out: Measure, *, tolerance:
     return replace(near[-1] if near else best, of_steps=tuple(verdict.after for verdict in found[1:-1]))
 
 
-def confirm(start: Tensors, state: TrainingState, wanted: Verdict, *, remembered: Measure | None) -> Verdict:
+def confirm(
+    start: Tensors,
+    state: TrainingState,
+    wanted: Verdict,
+    *,
+    remembered: Measure | None,
+    learned: Measure | None,
+) -> Verdict:
     """The wanted candidate, now with these weights, or the farthest one below it that forgets little.
 
-    Only what is handed over is looked at: what a trial has forgotten, the final training can rehearse. Without held-out
-    slices there is no gain to weigh the loss against; it is then measured, and the user's to judge.
+    Only what is handed over is looked at: what a trial has forgotten, the final training can rehearse.
+
+    Args:
+        remembered: measures on pieces of earlier cases; None where there are none.
+        learned: measures on all labelled slices. The few that were held out alone say too little about what their
+            volumes gain. None: what is forgotten is measured, and the user's to judge.
     """
     if remembered is None:
         return wanted
-    known = mean_dice(remembered(start))
-    gain = mean_dice(wanted.after) - mean_dice(wanted.before) if wanted.after else math.inf
-    allowed = MOST_FORGOTTEN + FORGOTTEN_FOR_GAIN * max(0.0, gain)
     judged = zip(STEPS, wanted.of_steps or [wanted.after] * len(STEPS), strict=True)
     below = [(step, after) for step, after in judged if step.share < wanted.candidate.share]
-    for candidate, after in [] if wanted.candidate == START else [(wanted.candidate, wanted.after), *reversed(below)]:
-        left = mean_dice(remembered(candidate.weights(start, state)))
+    candidates = [] if wanted.candidate == START else [(wanted.candidate, wanted.after), *reversed(below)]
+    known, allowed = mean_dice(remembered(start)), MOST_FORGOTTEN
+    for candidate, after in candidates:
+        weights = candidate.weights(start, state)
+        left = mean_dice(remembered(weights))
+        if left < known - allowed and candidate == wanted.candidate:  # it takes time to measure the gain
+            allowed += _allowed_for_gain(start, weights, learned)
         if left >= known - allowed:
             return replace(wanted, candidate=candidate, after=after, remembered_before=known, remembered_after=left)
     return replace(wanted, candidate=START, after=wanted.before, remembered_before=known, remembered_after=known)
+
+
+def _allowed_for_gain(start: Tensors, weights: Tensors, learned: Measure | None) -> float:
+    if learned is None:
+        return math.inf
+    gain = mean_dice(learned(weights)) - mean_dice(learned(start))
+    return FORGOTTEN_FOR_GAIN * GAIN_BEYOND_LABELS * max(0.0, gain)

@@ -51,6 +51,8 @@ class TrainingLoop:
     Args:
         precision: of the convolutions (autocast); losses are always float32.
         freeze_statistics: batch norm keeps its running statistics, as retraining wants it.
+        until: share of the budget at which to end; the learning rate follows the whole of it.
+        first: the iteration that this stretch of the training began with. It makes at least one.
     """
 
     def __init__(
@@ -61,12 +63,16 @@ class TrainingLoop:
         settings: TrainingSettings,
         precision: torch.dtype,
         freeze_statistics: bool,
+        until: float = 1.0,
+        first: int = 0,
     ) -> None:
         self.state = state
         self.tools = tools
         self.settings = settings
         self.precision = precision
         self.freeze_statistics = freeze_statistics
+        self.until = until
+        self.first = first
         # Monotonic, so that a changed wall clock or daylight saving does not end a training.
         self._start = time.monotonic() - state.counters.seconds
         self.notes: list[str] = []
@@ -83,7 +89,7 @@ class TrainingLoop:
         """
         self._good = copied(self.state.tensors())
         self._checkpoint()
-        while self.fraction < 1.0 and not self.tools.control.stop_requested:
+        while self._is_due() and not self.tools.control.stop_requested:
             self.tools.control.check()
             rate = self._learning_rate()
             # Dropout draws from it: by iteration, so that a resumed training draws what the whole one does.
@@ -116,6 +122,9 @@ class TrainingLoop:
     def fraction(self) -> float:
         """0 … 1 of the budget."""
         return budget_fraction(self.settings, iteration=self.state.counters.iteration, seconds=self._seconds())
+
+    def _is_due(self) -> bool:
+        return self.fraction < self.until or self.state.counters.iteration == self.first
 
     def _seconds(self) -> float:
         return time.monotonic() - self._start

@@ -24,9 +24,10 @@ from .prepare import PreparedCases
 from .progress import Progress
 from .rehearsal import Batches, Distillation, Rehearsal, frozen_teacher
 from .replay import Replay
+from .schedule import budget_fraction
 from .state import Tensors, TrainingState, copied
 from .stretch import Course
-from .validation import validator
+from .validation import labelled_part, validator
 
 MOST_PATCH_VOXELS_ON_CPU = 2**17
 """Larger patches see no more of the labelled slices, and fewer of them fit into the time."""
@@ -54,39 +55,37 @@ class Retraining:
         if not any((request.held_out_slices or {}).values()):
             return self._single(resume=stored is not None)
         if stored is not None and stored[0] == "final":
-            return self._final(stored[1], resume=True)
-        state, done = self._course.run(
-            "trial", self._batches(self._cases.trained), share=request.settings.trial_share, resume=stored is not None
+            return self._final(stored[1])
+        state = self._course.run(
+            "trial", self._batches(self._cases.trained), until=request.settings.trial_share, resume=stored is not None
         )
-        verdict = self._judge(state, done)
+        verdict = self._judge(state)
         if verdict.candidate == START or self._course.control.stop_requested:
-            return self._finish(verdict, state, done)
-        return self._final(replace(done, verdict=verdict), resume=False)
+            return self._finish(verdict, state)
+        return self._final(Earlier(state.counters.iteration, verdict), state)
 
     def _single(self, *, resume: bool) -> Outcome:
         """Nothing is learned from what it is judged on: too few slices to spare one, or whole cases held out."""
         before = self._held_out(self._start) if self._held_out else ()
-        state, done = self._course.run(
+        state = self._course.run(
             "whole", self._batches(self._cases.complete), resume=resume, validate=self._held_out, known=before
         )
         if state.best is not None:
             state.average = copied(state.best)
-        return self._finish(self._judge(state, done), state, done)
+        return self._finish(self._judge(state), state)
 
-    def _final(self, earlier: Earlier, *, resume: bool) -> Outcome:
-        """Go on from the trial's weights with all slices, as far from the start model as the gate found best."""
-        state, done = self._course.run(
-            "final",
-            self._batches(self._cases.complete),
-            share=1.0 - self._course.request.settings.trial_share,
-            earlier=earlier,
-            resume=resume,
+    def _final(self, earlier: Earlier, trial: TrainingState | None = None) -> Outcome:
+        """Go on where the trial ended, or from the checkpoint, with all slices, as far as the gate found best."""
+        state = self._course.run(
+            "final", self._batches(self._cases.complete), state=trial, earlier=earlier, resume=trial is None
         )
-        return self._finish(earlier.verdict or Verdict(AVERAGED), state, done)
+        return self._finish(earlier.verdict or Verdict(AVERAGED), state)
 
-    def _judge(self, state: TrainingState, done: Earlier) -> Verdict:
+    def _judge(self, state: TrainingState) -> Verdict:
         """On what is held out; where nothing is, the averaged weights."""
-        progress = Progress("validating", min(1.0, done.share), done.iterations)
+        settings, counters = self._course.request.settings, state.counters
+        fraction = budget_fraction(settings, iteration=counters.iteration, seconds=counters.seconds)
+        progress = Progress("validating", fraction, counters.iteration)
         self._course.report(progress)
         if self._held_out is None:
             return Verdict(AVERAGED)
@@ -94,24 +93,32 @@ class Retraining:
         tolerance = 0.0 if self._course.request.validation else NEARLY_AS_GOOD / math.sqrt(held_out_slices)
         verdict = judge(self._start, state, self._held_out, tolerance=tolerance)
         self._course.log(
-            {"iteration": done.iterations, "seconds": round(done.seconds, 3), "held_out_dice": verdict.after}
+            {"iteration": counters.iteration, "seconds": round(counters.seconds, 3), "held_out_dice": verdict.after}
         )
         self._course.report(replace(progress, held_out_dice=verdict.after))
         return verdict
 
-    def _finish(self, wanted: Verdict, state: TrainingState, done: Earlier) -> Outcome:
+    def _finish(self, wanted: Verdict, state: TrainingState) -> Outcome:
         """Hand the wanted weights over, as far as they do not forget earlier cases."""
-        verdict = confirm(self._start, state, wanted, remembered=self._remembered)
+        learned = self._measure(self._labelled()) if wanted.after else None
+        verdict = confirm(self._start, state, wanted, remembered=self._remembered, learned=learned)
         self._course.network.load_state_dict(verdict.candidate.weights(self._start, state))
         return Outcome(
-            iterations=done.iterations,
-            seconds=done.seconds,
+            iterations=state.counters.iteration,
+            seconds=state.counters.seconds,
             before=verdict.before,
             after=verdict.after,
             remembered_before=verdict.remembered_before,
             remembered_after=verdict.remembered_after,
             improved=verdict.candidate != START,
         )
+
+    def _labelled(self) -> Sequence[PreparedCase]:
+        """What tells how much the volumes gain: all labelled slices, or the whole cases that were held out."""
+        if self._course.request.validation:
+            return self._cases.held_out
+        patch_size, size_multiple = self._course.blueprint.plan.patch_size, self._course.network.size_multiple
+        return [labelled_part(case, patch_size, size_multiple) for case in self._cases.complete]
 
     def _batches(self, cases: Sequence[PreparedCase]) -> Batches:
         settings = self._course.request.settings

@@ -49,7 +49,7 @@ class TrainingState:
         self.network = network
         self.counters = Counters()
         self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.average: Tensors = copied(network.state_dict())
         self.best: Tensors | None = None

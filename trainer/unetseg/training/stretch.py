@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 
 from .. import losses
-from ..config import TrainingSettings
 from ..networks import UNet
 from .blueprint import Blueprint
 from .checkpoint import CheckpointHeader, Earlier, checkpoint_path, load_checkpoint, write_checkpoint
@@ -51,28 +50,30 @@ class Course:
         name: Name,
         batches: Batches,
         *,
-        share: float = 1.0,
+        until: float = 1.0,
+        state: TrainingState | None = None,
         earlier: Earlier | None = None,
         resume: bool,
         validate: Measure | None = None,
         known: tuple[float | None, ...] = (),
-    ) -> tuple[TrainingState, Earlier]:
-        """Train the network on ``share`` of the budget.
+    ) -> TrainingState:
+        """Train the network, until this share of the budget is used.
 
         Args:
+            state: of the stretch before, to go on from; None for the first, or to ``resume``.
             earlier: the stretches before; None for the first.
             resume: go on from the checkpoint of this stretch.
             validate: measures averaged weights on the way, of which the best are kept.
             known: held-out Dice of the weights to begin with, which then are the ones to beat.
 
         Returns:
-            The state at the end, and what has been done with it.
+            The state at the end.
         """
         earlier = earlier or Earlier()
-        settings = _part_of(self.request.settings, earlier.share, share)
+        settings = self.request.settings
         if self.request.start is not None:
             settings = replace(settings, learning_rate=settings.fine_tuning_rate)
-        state = TrainingState(self.network, settings=settings)
+        state = state or TrainingState(self.network, settings=settings)
         if known:
             state.set_best(known)
         header = self._header(name, earlier)
@@ -86,23 +87,19 @@ class Course:
                 loss=losses.build(settings.loss, **dict(settings.loss_arguments)),
                 validate=validate,
                 write_checkpoint=lambda current: write_checkpoint(path, current, header),
-                log=lambda record: self._log(record, earlier),
-                report=lambda progress: self._tell(progress, earlier, share, state.counters.seconds),
+                log=self.log,
+                report=self.report,
                 control=self.control,
             ),
             settings=settings,
             precision=training_precision(settings.precision, next(self.network.parameters()).device),
             freeze_statistics=self.request.start is not None,
+            until=until,
+            first=earlier.iterations,
         )
         loop.run()
         self.notes.extend(loop.notes)
-        done = replace(
-            earlier,
-            share=earlier.share + share,
-            iterations=earlier.iterations + state.counters.iteration,
-            seconds=earlier.seconds + state.counters.seconds,
-        )
-        return state, done
+        return state
 
     def log(self, record: Mapping[str, object]) -> None:
         """Add a record to the curve."""
@@ -110,16 +107,6 @@ class Course:
 
     def report(self, progress: Progress) -> None:
         self._report(progress)
-
-    def _log(self, record: Mapping[str, object], earlier: Earlier) -> None:
-        before = {"iteration": earlier.iterations, "seconds": round(earlier.seconds, 3)}
-        self._curve.append({key: value + before[key] if key in before else value for key, value in record.items()})  # type: ignore[operator]
-
-    def _tell(self, progress: Progress, earlier: Earlier, share: float, seconds: float) -> None:
-        fraction = earlier.share + share * progress.fraction
-        left = (earlier.seconds + seconds) * (1.0 - fraction) / fraction if fraction > 0 else None
-        iteration = earlier.iterations + progress.iteration
-        self._report(replace(progress, fraction=fraction, iteration=iteration, seconds_left=left))
 
     def _header(self, name: Name, earlier: Earlier) -> CheckpointHeader:
         request = self.request
@@ -142,11 +129,3 @@ def training_precision(name: str, device: torch.device) -> torch.dtype:
     # Not is_bf16_supported: it is true as well of older devices, which only emulate it, slowly.
     has_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.bfloat16 if name == "bfloat16" or (name == "auto" and has_bfloat16) else torch.float32
-
-
-def _part_of(settings: TrainingSettings, earlier: float, share: float) -> TrainingSettings:
-    """The settings with this share of the budget, after ``earlier`` of it, and of at least one iteration."""
-    if settings.iterations is not None:
-        done, end = (round(part * settings.iterations) for part in (earlier, earlier + share))
-        return replace(settings, iterations=max(1, end - done))
-    return replace(settings, seconds=None if settings.seconds is None else share * settings.seconds)

@@ -64,7 +64,7 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
         report=lambda fraction: report(Progress("preparing", fraction)),
     )
     stored = stored_header(checkpoint_path(request.output)) if request.resume else None
-    resumed_at = 0 if stored is None else stored.earlier.iterations + stored.counters.iteration
+    resumed_at = 0 if stored is None else stored.counters.iteration
     with interruptible(network, control.check), Curve(curve_path(request.output), resumed_at=resumed_at) as curve:
         course = Course(request, blueprint, network, curve=curve, control=control, report=report)
         if request.start is None:
@@ -141,9 +141,9 @@ def _learn(course: Course, cases: PreparedCases) -> Outcome:
         seed=settings.seed,
     )
     validate = validator(course.network, cases.held_out, plan=plan, classes=classes) if cases.held_out else None
-    state, done = course.run("whole", batches, resume=request.resume, validate=validate)
+    state = course.run("whole", batches, resume=request.resume, validate=validate)
     course.network.load_state_dict(state.best or state.average)
-    return Outcome(done.iterations, done.seconds, after=state.counters.best_dice)
+    return Outcome(state.counters.iteration, state.counters.seconds, after=state.counters.best_dice)
 
 
 def _pieces(request: TrainingRequest, blueprint: Blueprint) -> Replay:
