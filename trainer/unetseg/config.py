@@ -188,7 +188,7 @@ class TrainingSettings:
     ema_decay: float = 0.99
     class_weight_limits: tuple[float, float] = (0.25, 4.0)
     edit_weight: float = 3.0
-    replay_share: float = 0.15
+    replay_share: float = 0.3
     distillation_weight: float = 0.1
     augment_corrections: bool = False
     either_contrast: bool = True
