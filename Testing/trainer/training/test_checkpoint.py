@@ -6,7 +6,7 @@ from torch import nn
 
 from unetseg.config import NetworkConfig, Normalisation, Plan, TrainingSettings
 from unetseg.errors import ModelFileError, SettingsError
-from unetseg.training.checkpoint import CheckpointHeader, Earlier, checkpoint_path, load_checkpoint, write_checkpoint
+from unetseg.training.checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, write_checkpoint
 from unetseg.training.state import Counters, TrainingState
 
 SETTINGS = TrainingSettings(iterations=9)
@@ -19,7 +19,7 @@ HEADER = CheckpointHeader(
     validation_cases=("b",),
     held_out_slices={"a": ((0, 3),)},
     stretch="trial",
-    earlier=Earlier(),
+    verdict=None,
     counters=Counters(),
 )
 

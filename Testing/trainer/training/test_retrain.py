@@ -228,6 +228,17 @@ def test_a_stop_keeps_what_was_learnt_in_either_part_and_can_be_resumed(request_
     assert same(weights(whole), weights(run(request_, resume=True)))
 
 
+def test_the_final_training_goes_on_with_the_schedule_the_optimiser_and_the_average_of_the_trial(
+    request_, judged, stretches, monkeypatch
+):
+    """Where both learn from the same slices they are one training."""
+    batches = retrain.Retraining._batches
+    monkeypatch.setattr(retrain.Retraining, "_batches", lambda self, cases: batches(self, self._cases.complete))
+    run(request_)
+    run(request_, held_out_slices={})
+    assert same(stretches["final"], stretches["whole"])
+
+
 def test_where_the_start_model_wins_its_weights_are_written_and_the_rest_of_the_budget_is_saved(
     request_, start, judged, stretches
 ):
@@ -282,7 +293,8 @@ def test_too_few_slices_to_hold_one_out_all_are_learned_from(request_, stretches
 
 
 @pytest.mark.parametrize(
-    ("iterations", "share", "parts"), [(5, 0.5, [3, 2]), (1, 0.5, [1, 1]), (7, 0.5, [4, 3]), (10, 0.3, [3, 7])]
+    ("iterations", "share", "parts"),
+    [(5, 0.5, [3, 2]), (1, 0.5, [1, 0]), (10, 0.99, [10, 0]), (7, 0.5, [4, 3]), (10, 0.3, [3, 7])],
 )
 def test_both_parts_together_use_the_budget(request_, judged, told, iterations, share, parts):
     settings = dataclasses.replace(SHORT, iterations=iterations, trial_share=share)
@@ -295,7 +307,11 @@ def test_both_parts_together_use_the_budget(request_, judged, told, iterations, 
 
 @pytest.mark.parametrize(
     ("changes", "slices"),
-    [({}, [3]), ({"cases": [sparse(ball_case(3)), ball_case(4)], "validation": ["ball_4"]}, [1, SHAPE[0]])],
+    [
+        ({}, [3]),
+        ({"cases": [sparse(ball_case(3)), sparse(ball_case(4), [])]}, [3]),
+        ({"cases": [sparse(ball_case(3)), ball_case(4)], "validation": ["ball_4"]}, [1, SHAPE[0]]),
+    ],
 )
 def test_what_volumes_gain_is_measured_on_all_their_slices_or_on_what_is_held_out_beside_whole_cases(
     request_, judged, monkeypatch, changes, slices

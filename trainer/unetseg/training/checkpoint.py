@@ -17,23 +17,11 @@ from .state import Counters, TrainingState
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What was done in the stretches before this one (see ``retrain``).
-
-    Attributes:
-        iterations: how many.
-        verdict: of the gate, on the trial.
-    """
-
-    iterations: int = 0
-    verdict: Verdict | None = None
-
-
-@dataclass(frozen=True)
 class CheckpointHeader:
     """What must be the same in a resumed training, and where it stood (``counters``).
 
     Only the budget may differ; with another one the learning rate does, so that the result is not that of one run.
+    ``verdict`` is the gate's on the trial, from which the final training goes on (see ``retrain``); None elsewhere.
     """
 
     network: NetworkConfig
@@ -44,7 +32,7 @@ class CheckpointHeader:
     validation_cases: tuple[str, ...]
     held_out_slices: Mapping[str, tuple[Slice, ...]]
     stretch: str
-    earlier: Earlier
+    verdict: Verdict | None
     counters: Counters
 
 

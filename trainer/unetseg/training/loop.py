@@ -51,8 +51,8 @@ class TrainingLoop:
     Args:
         precision: of the convolutions (autocast); losses are always float32.
         freeze_statistics: batch norm keeps its running statistics, as retraining wants it.
-        until: share of the budget at which to end; the learning rate follows the whole of it.
-        first: the iteration that this stretch of the training began with. It makes at least one.
+        until: share of the budget at which to end, but for the first step of all, which is always made; the learning
+            rate follows the whole budget.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class TrainingLoop:
         precision: torch.dtype,
         freeze_statistics: bool,
         until: float = 1.0,
-        first: int = 0,
     ) -> None:
         self.state = state
         self.tools = tools
@@ -72,7 +71,6 @@ class TrainingLoop:
         self.precision = precision
         self.freeze_statistics = freeze_statistics
         self.until = until
-        self.first = first
         # Monotonic, so that a changed wall clock or daylight saving does not end a training.
         self._start = time.monotonic() - state.counters.seconds
         self.notes: list[str] = []
@@ -124,7 +122,7 @@ class TrainingLoop:
         return budget_fraction(self.settings, iteration=self.state.counters.iteration, seconds=self._seconds())
 
     def _is_due(self) -> bool:
-        return self.fraction < self.until or self.state.counters.iteration == self.first
+        return self.fraction < self.until or self.state.counters.iteration == 0
 
     def _seconds(self) -> float:
         return time.monotonic() - self._start

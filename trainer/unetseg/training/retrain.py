@@ -16,8 +16,8 @@ from ..config import NO_AUGMENTATION, AugmentationSettings, Plan
 from ..data import PreparedCase, class_counts
 from ..data.batches import BatchSource
 from ..data.weight_maps import class_weights
-from ..volume import Shape
-from .checkpoint import Earlier
+from ..volume import UNLABELLED, Shape
+from .checkpoint import CheckpointHeader
 from .gate import AVERAGED, NEARLY_AS_GOOD, START, Measure, Verdict, confirm, judge
 from .outcome import Outcome
 from .prepare import PreparedCases
@@ -45,24 +45,24 @@ class Retraining:
         self._held_out = self._measure(cases.held_out)
         self._remembered = self._measure(replay.checked)
 
-    def run(self, stored: tuple[str, Earlier] | None) -> Outcome:
+    def run(self, stored: CheckpointHeader | None) -> Outcome:
         """Train, and leave the chosen weights in the network.
 
         Args:
-            stored: the stretch that the checkpoint to resume from was written in, and what came before it.
+            stored: of the checkpoint to resume from.
         """
         request = self._course.request
         if not any((request.held_out_slices or {}).values()):
             return self._single(resume=stored is not None)
-        if stored is not None and stored[0] == "final":
-            return self._final(stored[1])
+        if stored is not None and stored.verdict is not None:
+            return self._final(stored.verdict)
         state = self._course.run(
             "trial", self._batches(self._cases.trained), until=request.settings.trial_share, resume=stored is not None
         )
         verdict = self._judge(state)
         if verdict.candidate == START or self._course.control.stop_requested:
             return self._finish(verdict, state)
-        return self._final(Earlier(state.counters.iteration, verdict), state)
+        return self._final(verdict, state)
 
     def _single(self, *, resume: bool) -> Outcome:
         """Nothing is learned from what it is judged on: too few slices to spare one, or whole cases held out."""
@@ -74,12 +74,12 @@ class Retraining:
             state.average = copied(state.best)
         return self._finish(self._judge(state), state)
 
-    def _final(self, earlier: Earlier, trial: TrainingState | None = None) -> Outcome:
+    def _final(self, verdict: Verdict, trial: TrainingState | None = None) -> Outcome:
         """Go on where the trial ended, or from the checkpoint, with all slices, as far as the gate found best."""
         state = self._course.run(
-            "final", self._batches(self._cases.complete), state=trial, earlier=earlier, resume=trial is None
+            "final", self._batches(self._cases.complete), state=trial, verdict=verdict, resume=trial is None
         )
-        return self._finish(earlier.verdict or Verdict(AVERAGED), state)
+        return self._finish(verdict, state)
 
     def _judge(self, state: TrainingState) -> Verdict:
         """On what is held out; where nothing is, the averaged weights."""
@@ -118,7 +118,8 @@ class Retraining:
         if self._course.request.validation:
             return self._cases.held_out
         patch_size, size_multiple = self._course.blueprint.plan.patch_size, self._course.network.size_multiple
-        return [labelled_part(case, patch_size, size_multiple) for case in self._cases.complete]
+        labelled = [case for case in self._cases.complete if (case.annotation != UNLABELLED).any()]
+        return [labelled_part(case, patch_size, size_multiple) for case in labelled]
 
     def _batches(self, cases: Sequence[PreparedCase]) -> Batches:
         settings = self._course.request.settings

@@ -11,10 +11,10 @@ import torch
 from .. import losses
 from ..networks import UNet
 from .blueprint import Blueprint
-from .checkpoint import CheckpointHeader, Earlier, checkpoint_path, load_checkpoint, write_checkpoint
+from .checkpoint import CheckpointHeader, checkpoint_path, load_checkpoint, write_checkpoint
 from .control import Control
 from .curve import Curve
-from .gate import Measure
+from .gate import Measure, Verdict
 from .loop import Tools, TrainingLoop
 from .progress import Progress, Report
 from .rehearsal import Batches
@@ -52,7 +52,7 @@ class Course:
         *,
         until: float = 1.0,
         state: TrainingState | None = None,
-        earlier: Earlier | None = None,
+        verdict: Verdict | None = None,
         resume: bool,
         validate: Measure | None = None,
         known: tuple[float | None, ...] = (),
@@ -61,7 +61,7 @@ class Course:
 
         Args:
             state: of the stretch before, to go on from; None for the first, or to ``resume``.
-            earlier: the stretches before; None for the first.
+            verdict: of the gate, on the stretch before; None for the first.
             resume: go on from the checkpoint of this stretch.
             validate: measures averaged weights on the way, of which the best are kept.
             known: held-out Dice of the weights to begin with, which then are the ones to beat.
@@ -69,14 +69,13 @@ class Course:
         Returns:
             The state at the end.
         """
-        earlier = earlier or Earlier()
         settings = self.request.settings
         if self.request.start is not None:
             settings = replace(settings, learning_rate=settings.fine_tuning_rate)
         state = state or TrainingState(self.network, settings=settings)
         if known:
             state.set_best(known)
-        header = self._header(name, earlier)
+        header = self._header(name, verdict)
         path = checkpoint_path(self.request.output)
         if resume:
             load_checkpoint(path, state, header)
@@ -95,7 +94,6 @@ class Course:
             precision=training_precision(settings.precision, next(self.network.parameters()).device),
             freeze_statistics=self.request.start is not None,
             until=until,
-            first=earlier.iterations,
         )
         loop.run()
         self.notes.extend(loop.notes)
@@ -108,7 +106,7 @@ class Course:
     def report(self, progress: Progress) -> None:
         self._report(progress)
 
-    def _header(self, name: Name, earlier: Earlier) -> CheckpointHeader:
+    def _header(self, name: Name, verdict: Verdict | None) -> CheckpointHeader:
         request = self.request
         return CheckpointHeader(
             network=self.blueprint.network,
@@ -119,7 +117,7 @@ class Course:
             validation_cases=tuple(request.validation),
             held_out_slices={name: tuple(slices) for name, slices in (request.held_out_slices or {}).items()},
             stretch=name,
-            earlier=earlier,
+            verdict=verdict,
             counters=Counters(),
         )
 

@@ -72,8 +72,7 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
         else:
             replay = _pieces(request, blueprint)
             cases, seen_before = _in_known_contrast(course, cases)
-            earlier = None if stored is None else (stored.stretch, stored.earlier)
-            outcome = Retraining(course, cases, replay).run(earlier)
+            outcome = Retraining(course, cases, replay).run(stored)
             if seen_before is not None:
                 outcome = replace(outcome, before=seen_before, improved=True)
     if outcome.iterations == 0:  # stopped before anything was learnt
