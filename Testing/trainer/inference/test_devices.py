@@ -113,6 +113,22 @@ def test_what_an_xpu_keeps_for_reuse_is_free(monkeypatch):
     assert devices._xpu() == ()  # of a torch before 2.5
 
 
+@pytest.mark.parametrize(
+    ("error", "correct"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: no kernel image is available for execution on the device"), False),
+    ],
+)
+def test_a_full_device_is_not_taken_for_a_broken_one(monkeypatch, error, correct):
+    def conv3d(*operands, **options):
+        raise error
+
+    monkeypatch.setattr(devices.functional, "conv3d", conv3d)
+    assert devices._computes_correctly.__wrapped__("meta") == correct
+
+
 def test_the_check_of_a_device_compares_with_the_cpu():
     assert devices._computes_correctly("cpu")
     assert not devices._computes_correctly("meta")  # has no values at all

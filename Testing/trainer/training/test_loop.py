@@ -192,6 +192,12 @@ def test_a_budget_in_seconds_ends_the_training():
     assert loop.state.counters.iteration > 1
 
 
+def test_one_step_is_made_however_short_the_budget():
+    loop, _, logged, _ = make(TrainingSettings(seconds=1e-9))
+    loop.run()
+    assert [record["iteration"] for record in logged] == [1]
+
+
 def test_checkpoints_are_written_at_the_start_and_in_the_given_interval():
     loop, _, _, written = make(TrainingSettings(iterations=6, checkpoint_seconds=1e-9))
     loop.run()
