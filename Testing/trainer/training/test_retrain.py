@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from typing import Any
 
 import numpy as np
@@ -306,25 +307,32 @@ def test_both_parts_together_use_the_budget(request_, judged, told, iterations, 
 
 
 @pytest.mark.parametrize(
-    ("changes", "slices"),
+    ("changes", "gain", "slices"),
     [
-        ({}, [3]),
-        ({"cases": [sparse(ball_case(3)), sparse(ball_case(4), [])]}, [3]),
-        ({"cases": [sparse(ball_case(3)), ball_case(4)], "validation": ["ball_4"]}, [1, SHAPE[0]]),
+        ({}, 0.125, [3]),  # half of what the labelled slices gain, the held-out one among them
+        ({"cases": [sparse(ball_case(3)), sparse(ball_case(4), [])]}, 0.125, [3]),
+        ({"cases": [sparse(ball_case(3)), ball_case(4)], "validation": ["ball_4"]}, 0.5, None),  # as the gate found
+        ({"held_out_slices": {}}, math.inf, None),
     ],
 )
-def test_what_volumes_gain_is_measured_on_all_their_slices_or_on_what_is_held_out_beside_whole_cases(
-    request_, judged, monkeypatch, changes, slices
-):
-    measured = []
+def test_what_the_volumes_gain(request_, judged, monkeypatch, changes, gain, slices):
+    measured, gains = [], []
 
     def validator(network, cases, **options):
-        measured.append(cases)
-        return lambda weights: (0.5,)
+        dice = iter([(0.75,), (0.5,)])  # of the new weights, then of the start model
+        measured.append([(case.annotation != UNLABELLED).any(axis=(1, 2)).sum() for case in cases])
+        return lambda weights: next(dice)
+
+    def confirm(start, state, wanted, *, remembered, gained):
+        measured.clear()
+        gains.append(gained(start))
+        return wanted
 
     monkeypatch.setattr(retrain, "validator", validator)
+    monkeypatch.setattr(retrain, "confirm", confirm)
     run(request_, **changes)
-    assert [(case.annotation != UNLABELLED).any(axis=(1, 2)).sum() for case in measured[-1]] == slices
+    assert gains == [gain]
+    assert measured == ([] if slices is None else [slices])
 
 
 def test_progress_rises_to_the_end_and_the_time_left_is_that_of_all_parts(request_, judged, told):

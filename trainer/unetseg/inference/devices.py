@@ -73,7 +73,7 @@ def choose_device(request: str = "auto", *, needed_bytes: int = 0) -> DeviceChoi
         return DeviceChoice(torch.device(match.name), f"{match.name} ({match.description}), as requested")
     passed_over = []
     for device in devices[:-1]:
-        if device.free_bytes <= needed_bytes:
+        if device.free_bytes < max(1, needed_bytes):
             free, needed = device.free_bytes / GIB, needed_bytes / GIB
             passed_over.append(f"{device.name} has only {free:.1f} GB free of the {needed:.1f} GB needed")
         elif not _computes_correctly(device.name):

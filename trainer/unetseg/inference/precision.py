@@ -68,7 +68,10 @@ def without_tf32(device: torch.device) -> contextlib.AbstractContextManager[None
     """
     if device.type != "cuda":
         return contextlib.nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(  # which else sets all that it is not told
+        enabled=True, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+    )
 
 
 def check_int8(network: UNet, device: torch.device) -> None:

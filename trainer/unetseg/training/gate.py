@@ -6,7 +6,6 @@ WiSE-FT, arXiv 2109.01903). What rehearsed pieces of earlier cases show to be fo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -18,8 +17,6 @@ MOST_FORGOTTEN = 0.01
 FORGOTTEN_FOR_GAIN = 0.25
 """It may lose this share of what its volumes gain besides: who adapts a network that fails on the images of another
 scanner wants that, and the start model remains for the others."""
-GAIN_BEYOND_LABELS = 0.5
-"""Of what is gained on labelled slices, the share that others of the same volumes gain, roughly."""
 NEARLY_AS_GOOD = 0.04
 """Mean Dice on one held-out slice by which candidates cannot be told apart (it misjudges by up to 3.6 points);
 of n slices, 1/√n of it. The trial has learned from fewer slices than the final training will: what it seems to lose by
@@ -90,7 +87,7 @@ def confirm(
     wanted: Verdict,
     *,
     remembered: Measure | None,
-    learned: Measure | None,
+    gained: Callable[[Tensors], float],
 ) -> Verdict:
     """The wanted candidate, now with these weights, or the farthest one below it that forgets little.
 
@@ -98,8 +95,7 @@ def confirm(
 
     Args:
         remembered: measures on pieces of earlier cases; None where there are none.
-        learned: measures on all labelled slices. The few that were held out alone say too little about what their
-            volumes gain. None: what is forgotten is measured, and the user's to judge.
+        gained: mean Dice that the volumes gain with these weights; infinity where that is the user's to judge.
     """
     if remembered is None:
         return wanted
@@ -111,14 +107,7 @@ def confirm(
         weights = candidate.weights(start, state)
         left = mean_dice(remembered(weights))
         if left < known - allowed and candidate == wanted.candidate:  # it takes time to measure the gain
-            allowed += _allowed_for_gain(start, weights, learned)
+            allowed += FORGOTTEN_FOR_GAIN * max(0.0, gained(weights))
         if left >= known - allowed:
             return replace(wanted, candidate=candidate, after=after, remembered_before=known, remembered_after=left)
     return replace(wanted, candidate=START, after=wanted.before, remembered_before=known, remembered_after=known)
-
-
-def _allowed_for_gain(start: Tensors, weights: Tensors, learned: Measure | None) -> float:
-    if learned is None:
-        return math.inf
-    gain = mean_dice(learned(weights)) - mean_dice(learned(start))
-    return FORGOTTEN_FOR_GAIN * GAIN_BEYOND_LABELS * max(0.0, gain)

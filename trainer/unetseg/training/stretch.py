@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -16,7 +15,7 @@ from .control import Control
 from .curve import Curve
 from .gate import Measure, Verdict
 from .loop import Tools, TrainingLoop
-from .progress import Progress, Report
+from .progress import Report
 from .rehearsal import Batches
 from .request import TrainingRequest
 from .state import Counters, TrainingState
@@ -42,8 +41,8 @@ class Course:
         self.network = network
         self.control = control
         self.notes: list[str] = []
-        self._curve = curve
-        self._report = report
+        self.log = curve.append
+        self.report = report
 
     def run(
         self,
@@ -79,6 +78,9 @@ class Course:
         path = checkpoint_path(self.request.output)
         if resume:
             load_checkpoint(path, state, header)
+        device = next(self.network.parameters()).device
+        # A training that has met numbers that are not finite goes on in float32.
+        retreated = state.counters.learning_rate_scale < 1
         loop = TrainingLoop(
             state,
             Tools(
@@ -91,20 +93,13 @@ class Course:
                 control=self.control,
             ),
             settings=settings,
-            precision=training_precision(settings.precision, next(self.network.parameters()).device),
+            precision=training_precision("float32" if retreated else settings.precision, device),
             freeze_statistics=self.request.start is not None,
             until=until,
         )
         loop.run()
         self.notes.extend(loop.notes)
         return state
-
-    def log(self, record: Mapping[str, object]) -> None:
-        """Add a record to the curve."""
-        self._curve.append(record)
-
-    def report(self, progress: Progress) -> None:
-        self._report(progress)
 
     def _header(self, name: Name, verdict: Verdict | None) -> CheckpointHeader:
         request = self.request
