@@ -74,8 +74,8 @@ def choose_device(request: str = "auto", *, needed_bytes: int = 0) -> DeviceChoi
     passed_over = []
     for device in devices[:-1]:
         if device.free_bytes < max(1, needed_bytes):
-            free, needed = device.free_bytes / GIB, needed_bytes / GIB
-            passed_over.append(f"{device.name} has only {free:.1f} GB free of the {needed:.1f} GB needed")
+            needed = f" of the {needed_bytes / GIB:.1f} GB needed" if needed_bytes else ""
+            passed_over.append(f"{device.name} has only {device.free_bytes / GIB:.1f} GB free{needed}")
         elif not _computes_correctly(device.name):
             passed_over.append(f"{device.name} does not compute correctly")
         else:

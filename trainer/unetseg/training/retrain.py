@@ -123,16 +123,14 @@ class Retraining:
 
         The few slices that are held out misjudge it by points. Without any it is the user's to judge: infinity.
         """
-        if not wanted.after:
-            return math.inf
         if self._course.request.validation:
             return mean_dice(wanted.after) - mean_dice(wanted.before)
         patch_size, size_multiple = self._course.blueprint.plan.patch_size, self._course.network.size_multiple
         labelled = [case for case in self._cases.complete if (case.annotation != UNLABELLED).any()]
         parts = [labelled_part(case, patch_size, size_multiple) for case in labelled]
-        learned = validator(
-            self._course.network, parts, plan=self._course.blueprint.plan, classes=len(self._course.request.labels)
-        )
+        learned = self._measure(parts) if wanted.after else None
+        if learned is None:
+            return math.inf
         return GAIN_BEYOND_LABELS * (mean_dice(learned(weights)) - mean_dice(learned(self._start)))
 
     def _batches(self, cases: Sequence[PreparedCase]) -> Batches:
