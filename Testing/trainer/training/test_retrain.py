@@ -5,124 +5,26 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
-from unetseg.config import Label, Plan, TrainingSettings
-from unetseg.data import Case, keep_slices
-from unetseg.data.batches import BatchSource
-from unetseg.errors import CancelledError, ModelFileError
-from unetseg.files import replay_path
-from unetseg.model_file import file_sha256, load_model
-from unetseg.training import Control, Progress, TrainingRequest, TrainingResult, retrain, stretch, train
+from ball_retraining import (
+    SHAPE,
+    SHORT,
+    SLICES,
+    ball_case,
+    run,
+    same,
+    sparse,
+    weights,
+)
+from unetseg.errors import CancelledError
+from unetseg.model_file import file_sha256
+from unetseg.training import Control, Progress, retrain, train
 from unetseg.training.checkpoint import checkpoint_path
 from unetseg.training.gate import AVERAGED, START, Candidate, Verdict
-from unetseg.training.retrain import smaller_patch
-from unetseg.training.state import Tensors, copied
-from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
-
-LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (200, 0, 0)))
-TINY = {"base_channels": 2, "depth": 2, "pooling": None}
-SHAPE = (12, 14, 16)
-SLICES = [(0, 4), (0, 6), (0, 8)]
-HELD_OUT = {"ball_3": [(0, 6)]}
-SHORT = TrainingSettings(
-    iterations=5, fine_tuning_rate=1e-2, trial_share=0.4, replay_share=0.3, checkpoint_seconds=1e-9
-)  # a trial of 2, a final of 3
-
-
-def ball_case(seed: int, *, channels: int = 1) -> Case:
-    generator = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"), axis=-1)
-    ball = np.linalg.norm(grid - generator.uniform(5, 8, size=3), axis=-1) < 4
-    array = (generator.normal(0, 0.3, (channels, *SHAPE)) + 2.0 * ball).astype(np.float32)
-    geometry = Geometry(SHAPE, (2.0, 1.0, 1.0), (3.0, -4.0, 5.0))
-    return Case(f"ball_{seed}", Volume(array, geometry), LabelMap(ball.astype(np.uint8), geometry))
-
-
-def sparse(case: Case, slices: Any = SLICES) -> Case:
-    assert case.annotation is not None
-    return dataclasses.replace(case, annotation=keep_slices(case.annotation, slices))
-
-
-def silent(progress: Progress) -> None:
-    """Nobody looks."""
-
-
-def new_model(folder, **changes: Any) -> TrainingResult:
-    request = TrainingRequest(
-        cases=[ball_case(0), ball_case(1), ball_case(2), ball_case(6), ball_case(7)],
-        output=folder / "start.safetensors",
-        settings=TrainingSettings(iterations=4, validations=0, learning_rate=1e-2),
-        labels=LABELS,
-        network_arguments=TINY,
-        modality="MR",
-        device="cpu",
-    )
-    return train(dataclasses.replace(request, **changes), control=Control(), report=silent)
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
-    return new_model(tmp_path_factory.mktemp("start"))
-
-
-@pytest.fixture
-def request_(start, tmp_path) -> TrainingRequest:
-    return TrainingRequest(
-        cases=[sparse(ball_case(3))],
-        output=tmp_path / "next.safetensors",
-        settings=SHORT,
-        labels=LABELS,
-        device="cpu",
-        start=start.model,
-        start_sha256=start.sha256,
-        held_out_slices=HELD_OUT,
-    )
-
-
-@pytest.fixture
-def judged(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
-    """What the gate says, whatever it is shown: the one verdict in this list."""
-    verdicts = [Verdict(AVERAGED, (0.25,), (0.75,))]
-    monkeypatch.setattr(retrain, "judge", lambda *arguments, **options: verdicts[0])
-    return verdicts
-
-
-@pytest.fixture
-def stretches(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensors]:
-    """The averaged weights at the end of each stretch."""
-    ends: dict[str, Tensors] = {}
-    run = stretch.Course.run
-
-    def recorded(course: stretch.Course, name: Any, *arguments: Any, **options: Any) -> Any:
-        state = run(course, name, *arguments, **options)
-        ends[name] = copied(state.average)
-        return state
-
-    monkeypatch.setattr(stretch.Course, "run", recorded)
-    return ends
-
-
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[Progress]:
-    monkeypatch.setattr("unetseg.training.loop.REPORT_INTERVAL_SECONDS", 0.0)
-    return []
-
-
-def run(request: TrainingRequest, **changes: Any) -> TrainingResult:
-    return train(dataclasses.replace(request, **changes), control=Control(), report=silent)
-
-
-def same(one: Tensors, other: Tensors) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in one)
-
-
-def weights(result: TrainingResult) -> Tensors:
-    return load_model(result.path).network.state_dict()
+from unetseg.training.state import copied
+from unetseg.volume import UNLABELLED
 
 
 def test_the_trial_does_not_see_the_held_out_slice_and_the_final_training_does(request_, judged, stretches):
@@ -348,103 +250,3 @@ def test_progress_rises_to_the_end_and_the_time_left_is_that_of_all_parts(reques
     assert steps[5].seconds_left == pytest.approx(0, abs=1e-9)
     ratio = {n: steps[n].seconds_left * steps[n].fraction / (1 - steps[n].fraction) for n in range(1, 5)}
     assert sorted(ratio.values()) == [ratio[n] for n in range(1, 5)]  # the seconds that have passed
-
-
-def test_pieces_lie_beside_new_models_only(request_, start):
-    assert replay_path(start.path).is_file()
-    result = run(request_)
-    assert not replay_path(result.path).exists()
-    assert (result.replay_before, result.replay_after) == (None, None)
-
-
-def test_pieces_of_a_model_that_a_retrained_one_replaces_do_not_stay_beside_it(request_):
-    stale = new_model(request_.output.parent, output=request_.output)
-    assert replay_path(stale.path).is_file()
-    run(request_)
-    assert not replay_path(request_.output).exists()
-
-
-def test_a_retraining_with_pieces_trains_on_them_in_about_their_share(request_, start, judged, monkeypatch):
-    drawn: list[int] = []
-    batch = BatchSource.batch
-
-    def counted(source: BatchSource, iteration: int) -> Any:
-        drawn.append(len(source._sources))
-        return batch(source, iteration)
-
-    monkeypatch.setattr(BatchSource, "batch", counted)
-    settings = dataclasses.replace(SHORT, iterations=60, checkpoint_seconds=1e9)
-    run(request_, settings=settings, replay=replay_path(start.path))
-    assert len(drawn) == 60
-    pieces = max(drawn)
-    assert pieces > 1
-    assert {1, pieces} == set(drawn)
-    assert 0.15 < drawn.count(pieces) / 60 < 0.45
-
-
-def test_with_pieces_the_figures_say_what_is_remembered(request_, start):
-    result = run(request_, replay=replay_path(start.path), held_out_slices={})
-    assert result.replay_before is not None
-    assert result.replay_after is not None
-    assert result.replay_after >= result.replay_before - 0.005
-    missing = run(request_, replay=request_.output.with_name("nowhere.replay.safetensors"))
-    assert (missing.replay_before, missing.replay_after) == (None, None)
-
-
-def test_damaged_pieces_end_a_retraining_before_its_first_step(request_, start):
-    damaged = request_.output.with_name("start.replay.safetensors")
-    damaged.write_bytes(replay_path(start.path).read_bytes()[:-100])
-    with pytest.raises(ModelFileError):
-        run(request_, replay=damaged)
-    assert not request_.output.exists()
-    assert not checkpoint_path(request_.output).exists()
-
-
-def test_a_case_without_a_structure_and_one_without_a_label_do_no_harm(request_, start):
-    background = dataclasses.replace(sparse(ball_case(4), [(0, 0)]), name="background")
-    unlabelled = dataclasses.replace(sparse(ball_case(5), []), name="unlabelled")
-    assert (unlabelled.annotation.array == UNLABELLED).all()
-    result = run(request_, cases=[background, unlabelled, sparse(ball_case(3))], held_out_slices=None)
-    assert result.held_out_slices == 1
-    assert any("unlabelled has no labelled voxel" in warning for warning in result.warnings)
-
-
-@pytest.mark.parametrize(("network", "channels"), [("unet_2d", 1), ("unet_3d", 2), ("unet_2d", 2)])
-def test_2d_networks_and_several_channels_are_retrained_on_several_cases(tmp_path, network, channels):
-    base = new_model(tmp_path, cases=[ball_case(n, channels=channels) for n in range(4)], network=network)
-    cases = [
-        sparse(ball_case(3, channels=channels)),
-        sparse(ball_case(4, channels=channels), [(1, 5), (1, 6), (2, 7)]),
-        ball_case(5, channels=channels),
-    ]
-    request = TrainingRequest(
-        cases=cases,
-        output=tmp_path / "next.safetensors",
-        settings=SHORT,
-        labels=LABELS,
-        device="cpu",
-        start=base.model,
-        replay=replay_path(base.path),
-    )
-    result = run(request)
-    assert result.held_out_slices == 2
-    assert len(result.held_out_after) == 1
-    assert result.replay_after is not None
-    assert run(request, replay=None, output=tmp_path / "distilled.safetensors").replay_after is None
-
-
-@pytest.mark.parametrize(
-    ("patch_size", "multiple", "expected"),
-    [
-        ((64, 64, 64), (16, 16, 16), (32, 64, 64)),
-        ((32, 48, 56), (8, 8, 8), (32, 48, 56)),
-        ((128, 128, 128), (8, 8, 8), (32, 64, 64)),
-        ((96, 96, 48), (16, 16, 16), (48, 48, 48)),
-        ((1, 512, 512), (16, 16), (1, 256, 512)),
-        ((64, 64, 64), (64, 64, 64), (64, 64, 64)),  # no shorter patch can be pooled
-        ((12, 128, 128), (1, 32, 32), (12, 64, 128)),
-    ],
-)
-def test_on_a_cpu_patches_are_halved_as_the_pooling_allows(start, patch_size, multiple, expected):
-    plan: Plan = dataclasses.replace(start.model.document.plan, patch_size=patch_size)
-    assert smaller_patch(plan, multiple) == expected
