@@ -1,4 +1,4 @@
-"""The compact 3D U-Net on the hippocampus (MSD Task04): trained on case numbers ≡ 1 mod 3, tested on ≡ 2 mod 3.
+"""A compact U-Net on the hippocampus (MSD Task04): trained on case numbers ≡ 1 mod 3, tested on ≡ 2 mod 3.
 
 ``--slices 1,1,1`` trains on annotations that label only one slice across each of the three axes of a case, as in Çiçek
 2016, ``--slices 0,3,0`` on three across the second. They lie in the middle of the structure or evenly over its extent,
@@ -70,7 +70,8 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.whole:
         training, test = ([without_parts(case) for case in cases] for cases in (training, test))
         labels, parts, structure = WHOLE, ["whole"], "whole hippocampus"
-    name = "_".join([*structure.split(), *map(str, arguments.slices or ("all",)), "slices"])
+    flat = ["2d"] if arguments.network == "unet_2d" else []
+    name = "_".join([*structure.split(), *flat, *map(str, arguments.slices or ("all",)), "slices"])
     request = TrainingRequest(
         cases=training,
         output=arguments.output / f"{name}.safetensors",
