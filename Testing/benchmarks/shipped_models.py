@@ -104,6 +104,18 @@ DESCRIPTIONS = {
             limits=_LIMITS,
         ),
         Description(
+            id="hippocampus_parts_2d_mr",
+            name="Hippocampus, anterior and posterior, slice by slice (T1 MR)",
+            hint=_REGION,
+            segments="the anterior and the posterior part of one hippocampus, each slice on its own, as two structures",
+            audience="computers on which a 3D network is too slow, and volumes with thick slices",
+            data=HIPPOCAMPUS,
+            split=_SPLIT,
+            title="Hippocampus, unet_2d compact, all slices labelled per case",
+            dice_columns=("anterior", "posterior"),
+            limits=_LIMITS,
+        ),
+        Description(
             id="hippocampus_whole_mr",
             name="Hippocampus, whole (T1 MR)",
             hint=_REGION,

@@ -26,6 +26,7 @@ from comparison import OURS, add_study_options
 from intervals import case_means, paired_interval
 from measures import mean_known
 from methods import METHODS
+from methods.task import Task
 from results import publish
 from retraining_hippocampus import IN_DOMAIN, SHIFTED, conditions, jobs
 from study import Conditions, Job, make_task
@@ -39,7 +40,7 @@ from unetseg.model_file import Model, file_sha256, load_model
 from unetseg.preprocessing import thickest_axis
 from unetseg.records import dumps, from_json, loads
 from unetseg.suggestion import count_foreground, score_slices, suggest
-from unetseg.volume import LabelArray, LabelMap, Vector
+from unetseg.volume import UNLABELLED, LabelArray, LabelMap, Vector
 
 ROUNDS = 6
 STRIDE, UNCERTAINTY = "stride", "uncertainty"
@@ -166,12 +167,24 @@ class VolumeRun:
         if taken not in self._known:
             with tempfile.TemporaryDirectory() as folder:
                 task = make_task(self._job, taken, self._given, self._start, self._known[()][0], Path(folder))
-                labels = METHODS[OURS](task)
-                model = load_model(task.folder / "retrained.safetensors")
-            options = {"confirmed": task.annotation.array, "device": self._given.device}
-            found = segment(model, self._job.subject.volume, uncertainty=True, **options)
-            self._known[taken] = (labels, found.uncertainty)
+                self._known[taken] = self._retrained(task) if shows_structure(task.annotation) else self._pasted(task)
         return self._known[taken]
+
+    def _retrained(self, task: Task) -> tuple[LabelArray, LabelArray]:
+        labels = METHODS[OURS](task)
+        model = load_model(task.folder / "retrained.safetensors")
+        options = {"confirmed": task.annotation.array, "device": self._given.device}
+        return labels, segment(model, self._job.subject.volume, uncertainty=True, **options).uncertainty
+
+    def _pasted(self, task: Task) -> tuple[LabelArray, LabelArray]:
+        """Where nothing can be learned yet, the start model's opinion stays."""
+        labels, uncertainty = self._known[()]
+        known = task.annotation.array != UNLABELLED
+        return np.where(known, task.annotation.array, labels), np.where(known, np.uint8(0), uncertainty)
+
+
+def shows_structure(annotation: LabelMap) -> bool:
+    return bool(((annotation.array > 0) & (annotation.array != UNLABELLED)).any())
 
 
 def stored_curves(folder: Path) -> Iterator[Curve]:

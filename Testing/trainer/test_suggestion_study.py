@@ -130,6 +130,24 @@ def test_the_same_slices_are_trained_on_once(
     assert [task.slices[-1] for task in tasks] == [(0, 4), (1, 5), (0, 8), (0, 9)]
 
 
+def test_nothing_is_trained_before_a_slice_shows_a_structure(
+    job: Job, model: Path, tasks: list[Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = iter([(0, 0), (0, 11), (0, 4)])
+    seen = []
+    monkeypatch.setitem(STRATEGIES, "stride", lambda look: seen.append(look) or next(planned))
+    start = load_model(model)
+    run = VolumeRun(job, Conditions(DOCUMENT.labels, "unet_3d", "MR", 7.0, "cpu", model), start)
+    assert run.curve(key("stride")).slices == ((0, 0), (0, 11), (0, 4))
+    assert [task.slices for task in tasks] == [((0, 0), (0, 11), (0, 4))]
+    for unlabelled, empty in ((seen[1], [0]), (seen[2], [0, 11])):
+        rest = np.delete(np.arange(12), empty)
+        assert not unlabelled.labels[empty].any()
+        assert not unlabelled.uncertainty[empty].any()
+        np.testing.assert_array_equal(unlabelled.labels[rest], seen[0].labels[rest])
+        np.testing.assert_array_equal(unlabelled.uncertainty[rest], seen[0].uncertainty[rest])
+
+
 def test_the_table_by_hand() -> None:
     def curve(strategy: str, case: str, untouched: tuple[float, ...], seed: int = 0) -> Curve:
         return Curve(key(strategy, case, seed), ((0, 1),) * 3, untouched, tuple(value / 2 for value in untouched))
