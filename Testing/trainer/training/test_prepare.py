@@ -8,7 +8,7 @@ import pytest
 from small_models import DOCUMENT
 from unetseg.config import TrainingSettings
 from unetseg.data import Case, keep_slices
-from unetseg.errors import SettingsError
+from unetseg.errors import SettingsError, TrainingDataError
 from unetseg.training import TrainingRequest
 from unetseg.training.prepare import prepare_cases, split_annotation
 from unetseg.volume import UNLABELLED, Geometry, LabelMap, Volume
@@ -119,3 +119,16 @@ def test_held_out_slices_are_measured_as_labelled_and_nothing_is_learned_on_them
     assert (trained[4, 1] == UNLABELLED).all()
     assert (trained[5] == UNLABELLED).all()
     assert (np.count_nonzero(measured == 0), np.count_nonzero(measured == 1)) == (28, 1)
+
+
+def test_held_out_slices_without_a_label_are_refused():
+    with pytest.raises(TrainingDataError, match=re.escape("to be measured on. Received: (0, 6) in a,")):
+        prepared({"a": scribbles(4, 5)}, background_beyond_lines=False, held_out_slices={"a": [(0, 6)]})
+
+
+def test_held_out_slices_must_leave_labels_in_some_case():
+    drawn, everything = {"a": scribbles(4, 5), "b": scribbles(3)}, {"a": [(0, 4), (0, 5)], "b": [(0, 3)]}
+    with pytest.raises(TrainingDataError, match=re.escape("all labels of 2 case(s) held out")):
+        prepared(drawn, background_beyond_lines=False, held_out_slices=everything)
+    made = prepared(drawn, background_beyond_lines=False, held_out_slices={"a": everything["a"]})
+    assert [bool((case.annotation != UNLABELLED).any()) for case in made.trained] == [False, True]

@@ -22,7 +22,7 @@ from unetseg.errors import CancelledError
 from unetseg.model_file import file_sha256
 from unetseg.training import Control, Progress, retrain, train
 from unetseg.training.checkpoint import checkpoint_path
-from unetseg.training.gate import AVERAGED, START, Candidate, Verdict
+from unetseg.training.gate import AVERAGED, NEARLY_AS_GOOD, START, Candidate, Verdict
 from unetseg.training.state import copied
 from unetseg.volume import UNLABELLED
 
@@ -129,6 +129,20 @@ def test_a_stop_keeps_what_was_learnt_in_either_part_and_can_be_resumed(request_
     assert same(weights(stopped), stretches["trial" if stop_at == 1 else "final"])
     assert checkpoint_path(request_.output).exists()
     assert same(weights(whole), weights(run(request_, resume=True)))
+
+
+@pytest.mark.parametrize(("stop_at", "tolerance"), [(1, 0.0), (None, NEARLY_AS_GOOD)])
+def test_a_trial_that_is_handed_over_at_once_must_have_been_best(request_, told, monkeypatch, stop_at, tolerance):
+    tolerances = []
+
+    def judge(*arguments, tolerance):
+        tolerances.append(tolerance)
+        return Verdict(START, (0.8,), (0.8,))
+
+    monkeypatch.setattr(retrain, "judge", judge)
+    control = Control()
+    train(request_, control=control, report=lambda p: control.stop() if p.iteration == stop_at else None)
+    assert tolerances == [tolerance]
 
 
 def test_the_final_training_goes_on_with_the_schedule_the_optimiser_and_the_average_of_the_trial(

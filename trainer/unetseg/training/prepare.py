@@ -76,7 +76,8 @@ def prepare_cases(
 ) -> PreparedCases:
     """Preprocess every case once, for a network of this size multiple.
 
-    Raises ``ImageError`` where channels do not fit the plan.
+    Raises ``ImageError`` where channels do not fit the plan, and ``TrainingDataError`` where the held-out slices of a
+    case show no label, or leave none in any case.
     """
     trained: list[PreparedCase] = []
     complete: list[PreparedCase] = []
@@ -96,12 +97,33 @@ def prepare_cases(
         beyond_lines.append(int(np.count_nonzero(learned.annotation != whole.annotation)))
         complete.append(learned)
         if slices:
-            kept, measured = (prepare_annotation(part, prepared) for part in split_annotation(annotation, slices))
+            parts = split_annotation(annotation, slices)
+            _check_measurable(case.name, parts[1], slices)
+            kept, measured = (prepare_annotation(part, prepared) for part in parts)
             held_out.append(labelled_part(replace(whole, annotation=measured), plan.patch_size, size_multiple))
             learned = replace(whole, annotation=_learned_labels(kept, request, case, prepared, slices))
         trained.append(learned)
+    _check_something_left(trained, request)
     notes = (_beyond_lines_note(beyond_lines),) if request.settings.background_beyond_lines else ()
     return PreparedCases(tuple(trained), tuple(complete), tuple(held_out), notes)
+
+
+def _check_measurable(name: str, measured: LabelMap, held_out: Sequence[Slice]) -> None:
+    if (measured.array == UNLABELLED).all():
+        raise TrainingDataError(
+            "Slices that are held out must be labelled, to be measured on",
+            received=f"{', '.join(map(str, held_out))} in {name}, on which nothing is",
+            remedy="Hold out labelled slices, or none",
+        )
+
+
+def _check_something_left(trained: Sequence[PreparedCase], request: TrainingRequest) -> None:
+    if request.held_out_slices and all((case.annotation == UNLABELLED).all() for case in trained):
+        raise TrainingDataError(
+            "Held-out slices must leave labels to learn from",
+            received=f"all labels of {len(trained)} case(s) held out",
+            remedy="Hold out fewer slices",
+        )
 
 
 def _learned_labels(
