@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -106,6 +107,19 @@ def test_the_error_tells_device_need_allowance_and_free():
     assert "at least 3.00 GB on cpu" in error.rule
     assert error.received.startswith("0.50 GB allowed, ")
     assert error.received.endswith("GB free")
+
+
+def test_what_the_error_says_is_needed_suffices():
+    network = build("unet_3d", in_channels=1, classes=12, base_channels=4, depth=2)
+    with pytest.raises(MemoryLimitError) as refused:
+        plan_layout(network, (256, 256, 256), Attempt(CPU, 0))
+    stated = re.search(r"at least ([\d.]+) GB", refused.value.rule)
+    budget = int(float(stated[1]) * GIB)
+    assert plan_layout(network, (256, 256, 256), Attempt(CPU, budget)).needed_bytes <= budget
+
+
+def test_the_need_is_not_rounded_down():
+    assert "at least 0.14 GB" in too_little_memory(Attempt(CPU, 0), int(0.131 * GIB)).rule
 
 
 def test_a_gpu_gets_thick_slabs_because_its_calls_are_dear():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -109,8 +110,9 @@ def test_progress_ends_at_1_and_cancelling_is_heard(volume):
 
 
 def test_wrong_requests_are_refused(volume):
-    with pytest.raises(SettingsError, match=r"must be positive.*Received: 0 GB"):
-        segment(model(), volume, memory_gb=0)
+    for limit in (0, -1, math.inf, math.nan):
+        with pytest.raises(SettingsError, match=rf"must be positive and finite.*Received: {limit} GB"):
+            segment(model(), volume, memory_gb=limit)
     with pytest.raises(DeviceError, match="Choose auto"):
         segment(model(), volume, device="cuda:99")
     with pytest.raises(ImageError):

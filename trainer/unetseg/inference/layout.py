@@ -162,6 +162,9 @@ def _tiles(network: UNet, shape: Shape, attempt: Attempt) -> Iterator[Shape]:
         else:
             w = align_up(w // 2, multiple[2])
         yield d, h, w
+    while d > multiple[0]:
+        d = align_up(d // 2, multiple[0])
+        yield d, h, w
 
 
 class _Costs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -98,8 +99,9 @@ def ladder(first: Attempt, *, needed_bytes: int, least_bytes: int, allow_cpu: bo
 def too_little_memory(attempt: Attempt, needed_bytes: int) -> MemoryLimitError:
     """The error for work of which not even the smallest piece fits."""
     free = free_bytes(attempt.device)
+    needed_gb = math.ceil(100 * needed_bytes / GIB) / 100  # never less than what suffices
     return MemoryLimitError(
-        f"Segmenting this image needs at least {needed_bytes / GIB:.2f} GB on {attempt.device}",
+        f"Segmenting this image needs at least {needed_gb:.2f} GB on {attempt.device}",
         received=f"{attempt.budget_bytes / GIB:.2f} GB allowed, {free / GIB:.2f} GB free",
         remedy="Allow more memory, close other programs, or choose another device or a smaller network",
     )

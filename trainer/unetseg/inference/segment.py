@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -98,10 +99,10 @@ def segment_prepared(
         DeviceError: no such device.
         ImageError: the image has other channels than the network, ``confirmed`` another shape or an unknown label.
         MemoryLimitError: not even the smallest piece fits.
-        SettingsError: ``memory_gb`` is not positive, the precision is unknown, or ``int8`` cannot be had.
+        SettingsError: ``memory_gb`` is not positive and finite, the precision is unknown, or ``int8`` cannot be had.
     """
-    if memory_gb is not None and not memory_gb > 0:
-        raise SettingsError("The memory limit must be positive", received=f"{memory_gb} GB")
+    if memory_gb is not None and not 0 < memory_gb < math.inf:
+        raise SettingsError("The memory limit must be positive and finite", received=f"{memory_gb} GB")
     if confirmed is not None:
         _check_confirmed(confirmed, prepared.source.shape, model.document.network.classes)
     network = model.network
