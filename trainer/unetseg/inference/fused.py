@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -23,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..networks import UNet, UNet2d, UNet3d
 from ..networks.blocks import CONV
 from . import winograd
+from .composite import composed, spread
 from .winograd import ONEDNN
 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -83,11 +85,7 @@ class Convolution(nn.Module):
 
 
 class Composite(nn.Module):
-    """The convolution of a map that an up-convolution brings up, as one convolution of the map below.
-
-    The fine voxel f·i + p, p = 0 … f - 1 being its place in the window of the coarse voxel i, sees its two neighbours
-    along an axis. These lie in the coarse voxels i - 1 and i for p = 0, in i and i + 1 for p > 0. So a kernel of two
-    taps an axis (for f = 1: three) with out·Πf channels computes all places of all windows at once.
+    """The convolution of a map that an up-convolution brings up, as one convolution of the map below (``composite``).
 
     Args:
         up: its kernel is its stride f, so that it is linear and each fine voxel sees one coarse voxel.
@@ -98,34 +96,16 @@ class Composite(nn.Module):
         super().__init__()
         self.factor = up.stride
         self.channels = len(weight)
-        self.places = list(itertools.product(*map(range, self.factor)))
         # What the up-convolution's own bias adds through each tap; at a border the taps outside add nothing.
         through = torch.einsum("ou...,u->...o", weight, up.bias) if up.bias is not None else None
         if through is not None:
             bias = bias + through.flatten(0, -2).sum(0)
         ones = [1] * len(self.factor)
-        taps = self._taps(weight, up.weight)
-        self.convolution = Convolution(taps, bias.repeat(len(self.places)), padding=ones, stride=ones, relu=False)
+        taps = composed(weight, up.weight)
+        places = math.prod(self.factor)
+        self.convolution = Convolution(taps, bias.repeat(places), padding=ones, stride=ones, relu=False)
         self.register_buffer("through", through)
         self.through: Tensor | None
-
-    def _offset(self, place: int, axis: int) -> int:
-        """By how many voxels what a place sees begins behind what the place 0 sees."""
-        return int(self.factor[axis] > 1 and place > 0)
-
-    def _taps(self, weight: Tensor, up: Tensor) -> Tensor:
-        """(places·out, in, *k): each tap of the fine kernel adds to that of the coarse voxel that it falls in."""
-        kernel, window = weight.movedim((0, 1), (-2, -1)), up.movedim((0, 1), (-2, -1))
-        sizes = [3 if factor == 1 else 2 for factor in self.factor]
-        taps = weight.new_zeros(len(self.places), *sizes, self.channels, len(up))
-        for of_place, place in zip(taps, self.places, strict=True):
-            for tap in itertools.product(range(3), repeat=len(sizes)):
-                fine = [p + t - 1 for p, t in zip(place, tap, strict=True)]
-                coarse = tuple(1 + at // f for at, f in zip(fine, self.factor, strict=True))
-                within = tuple(at % f for at, f in zip(fine, self.factor, strict=True))
-                first = tuple(map(self._offset, place, itertools.count()))
-                of_place[tuple(c - o for c, o in zip(coarse, first, strict=True))] += kernel[tap] @ window[within].T
-        return taps.movedim((-2, -1), (1, 2)).flatten(0, 1)
 
     def forward(self, x: Tensor, rows: slice, cut: Cut) -> Tensor:
         """Slices of the fine map (N, out, rows, …) from a slab (N, in, n, …) of the coarse one.
@@ -135,19 +115,11 @@ class Composite(nn.Module):
                 slice serves the one beside it; of its own fine slices only the innermost can be had.
         """
         coarse = self.convolution(x, cut)
-        sizes = [rows.stop - rows.start, *(f * n for f, n in zip(self.factor[1:], x.shape[3:], strict=True))]
-        layout = CHANNELS_LAST[len(sizes)]
-        shape = (len(x), self.channels, *sizes)
-        fine = torch.empty(shape, dtype=coarse.dtype, device=x.device, memory_format=layout)
-        for number, place in enumerate(self.places):
-            first, last = (-((place[0] - row) // self.factor[0]) for row in (rows.start, rows.stop))
-            begin = [first + self._offset(place[0], 0) - cut[0], *map(self._offset, place[1:], itertools.count(1))]
-            counts = [last - first, *x.shape[3:]]
-            source = [slice(start, start + count) for start, count in zip(begin, counts, strict=True)]
-            starts = [self.factor[0] * first + place[0] - rows.start, *place[1:]]
-            target = [slice(start, None, factor) for start, factor in zip(starts, self.factor, strict=True)]
-            channels = slice(number * self.channels, (number + 1) * self.channels)
-            fine[(slice(None), slice(None), *target)] = coarse[(slice(None), channels, *source)]
+        box = [(rows.start, rows.stop), *((0, f * n) for f, n in zip(self.factor[1:], x.shape[3:], strict=True))]
+        shape = (len(x), self.channels, *(stop - start for start, stop in box))
+        fine = torch.empty(shape, dtype=coarse.dtype, device=x.device, memory_format=CHANNELS_LAST[len(box)])
+        for place, source in spread(self.factor, self.channels, box, [int(cut[0]), *[0] * (len(box) - 1)]):
+            fine[place] = coarse[source]
         if self.through is not None:
             self._take_back(fine, self.through, cut)
         return fine
