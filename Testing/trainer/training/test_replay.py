@@ -119,7 +119,7 @@ def test_pieces_of_another_model_are_refused(written, channels, classes):
 
 def test_a_file_cut_off_is_refused(written):
     written.write_bytes(written.read_bytes()[:-10])
-    with pytest.raises(ModelFileError):
+    with pytest.raises(ModelFileError, match=r"r\.safetensors.*Remove this file"):
         read_replay(written, channels=1, classes=3)
 
 

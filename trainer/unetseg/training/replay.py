@@ -87,7 +87,10 @@ def read_replay(path: Path, *, channels: int, classes: int) -> Replay:
     """
     if not path.is_file():
         return Replay()
-    tensors, text = read_tensors(path)
+    try:
+        tensors, text = read_tensors(path)
+    except ModelFileError as error:
+        raise _unfit(path, error.received) from error
     try:
         header = records.from_json(_Header, records.loads(text))
         if header.format_version != REPLAY_FORMAT_VERSION:
