@@ -22,7 +22,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, padding: Sequence[int]) ->
     In float32 on the CPU with as few multiplications as pay, and by oneDNN: torch's own choice for a single sample is
     often its own convolution, up to ten times as slow.
     """
-    if x.is_cpu and x.dtype == torch.float32 and not _is_autocast():
+    if x.is_cpu and x.dtype == torch.float32 and not is_autocast():
         if winograd.pays(x, weight, [1] * len(padding), padding):
             return winograd.convolve(x, weight, bias, padding)
         if x.shape[1] == 1 and not x.requires_grad:
@@ -32,7 +32,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, padding: Sequence[int]) ->
     return CONVOLUTIONS[len(padding)](x, weight, bias, padding=tuple(padding))
 
 
-def _is_autocast() -> bool:
+def is_autocast() -> bool:
     """On the CPU; before torch 2.4 the question had a name of its own, which later ones warn of."""
     return torch.is_autocast_enabled("cpu") if hasattr(torch, "get_autocast_dtype") else torch.is_autocast_cpu_enabled()
 

@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..inference import CHANNELS_LAST
-from ..networks import UNet
+from ..inference.composite import composed
+from ..networks import UNet, UNet3d
 from .boxes import Boxes, clipped, container, cover, grown, merged, slices, whole
 from .convolution import convolve
+from .joined import add_from_below
+from .joined import pays as joined_pays
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +126,46 @@ class _TargetedPass:
         inputs, features = _Pieces(whole(self.sizes[0]), [image]), []
         for level, (encoder, boxes) in enumerate(zip(self.network.encoders, self.encoded, strict=True)):
             entering = inputs.read(self._entered(level, boxes))
-            features.append(_Pieces(boxes, self._convolve(encoder, level, entering, boxes)))
+            layers, sizes = list(_folded(encoder)), self.sizes[level]
+            encoded = [_convolved(layers, *each, sizes) for each in zip(entering, boxes, strict=True)]
+            features.append(_Pieces(boxes, encoded))
             if level < len(self.factors):
                 pooled = [self.network.pools[level](tensor) for tensor in features[level].tensors]
                 inputs = _Pieces(boxes // self.factors[level], pooled)
         return features
 
     def _decode(self, level: int, skips: _Pieces, deeper: _Pieces) -> _Pieces:
-        boxes, joined = self.decoded[level], self.joined[level]
+        boxes, joined, sizes = self.decoded[level], self.joined[level], self.sizes[level]
+        layers, below = list(_folded(self.network.decoders[level])), deeper.read(joined)
+        if joined_pays(self.network, level, below[0], grown(boxes, 1, sizes)):
+            return _Pieces(boxes, self._decode_apart(level, layers, skips, below))
         fine = joined * self.factors[level]
         places = self._entered(level, boxes) - fine[..., :1]
         entering = [
             _crops(self.network.join(level, *maps), place[None])[0]
-            for *maps, place in zip(skips.read(fine), deeper.read(joined), places, strict=True)
+            for *maps, place in zip(skips.read(fine), below, places, strict=True)
         ]
-        return _Pieces(boxes, self._convolve(self.network.decoders[level], level, entering, boxes))
+        return _Pieces(boxes, [_convolved(layers, *each, sizes) for each in zip(entering, boxes, strict=True)])
+
+    def _decode_apart(
+        self, level: int, layers: Sequence[_Kernel | nn.Module], skips: _Pieces, below: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The first convolution takes the skip and what comes from below each on its own; nothing is joined."""
+        first, *rest = cast("Sequence[Any]", layers)
+        boxes, sizes = self.decoded[level], self.sizes[level]
+        up = cast(Tensor, cast(UNet3d, self.network).ups[level].weight)
+        channels = first.weight.shape[1] - up.shape[1]
+        of_skip = _Kernel(first.weight[:, :channels].contiguous(), first.bias)
+        kernel = composed(first.weight[:, channels:], up)
+        results = []
+        for skip, deeper, box, joined in zip(
+            skips.read(self._entered(level, boxes)), below, boxes, self.joined[level], strict=True
+        ):
+            total = of_skip.convolved(skip, box, self.network.encoder_radius, sizes)
+            middle = grown(box[None], 1, sizes)[0]
+            total = add_from_below(total, deeper, kernel, self.network.pooling[level], middle, joined)
+            results.append(_convolved(rest, total, box, sizes))
+        return results
 
     def _entered(self, level: int, boxes: Boxes) -> Boxes:
         """Where an encoder or decoder of the level reads its input to compute these boxes."""
@@ -149,10 +177,6 @@ class _TargetedPass:
         reached = np.concatenate([entered[..., :1] // factors - margin, -(-entered[..., 1:] // factors) + margin], -1)
         return clipped(reached, self.sizes[level + 1])
 
-    def _convolve(self, block: nn.Module, level: int, entering: Sequence[Tensor], boxes: Boxes) -> list[Tensor]:
-        layers = list(_folded(block))
-        return [_convolved(layers, x, box[None], self.sizes[level]) for x, box in zip(entering, boxes, strict=True)]
-
 
 @dataclass(frozen=True, eq=False)
 class _Kernel:
@@ -160,6 +184,19 @@ class _Kernel:
 
     weight: Tensor
     bias: Tensor
+
+    def convolved(self, x: Tensor, box: NDArray[np.int64], radius: int, sizes: Sequence[int]) -> Tensor:
+        """A map of ``sizes`` in ``box`` grown by ``radius`` - 1, from ``x``, its input in ``box`` grown by ``radius``.
+
+        So x becomes shorter by a voxel on every side that is no border of the map; on those that are it is padded with
+        zeros, as the whole map is.
+        """
+        lost = np.abs(grown(box[None], radius, sizes) - grown(box[None], radius - 1, sizes))[0, 1:]
+        even = lost[:, 0] == lost[:, 1]
+        uneven_padding = np.where(even[:, None], 0, 1 - lost)[::-1].ravel().tolist()
+        if any(uneven_padding):
+            x = functional.pad(x, uneven_padding)
+        return convolve(x, self.weight, self.bias, np.where(even, 1 - lost[:, 0], 0).tolist())
 
 
 def _folded(block: nn.Module) -> Iterator[_Kernel | nn.Module]:
@@ -183,24 +220,17 @@ def _folded(block: nn.Module) -> Iterator[_Kernel | nn.Module]:
         yield _Kernel(weight, bias)
 
 
-def _convolved(layers: Sequence[_Kernel | nn.Module], x: Tensor, box: Boxes, sizes: Sequence[int]) -> Tensor:
-    """The output of a double convolution in a box of a map of ``sizes``, from its input ``x`` as far as it counts.
-
-    Each convolution shortens ``x`` by a voxel on every side that is no border of the map; on those that are it
-    pads with zeros as the whole map's does.
-    """
+def _convolved(
+    layers: Sequence[_Kernel | nn.Module], x: Tensor, box: NDArray[np.int64], sizes: Sequence[int]
+) -> Tensor:
+    """The output of these layers in a box of a map of ``sizes``, from their input ``x`` as far as it counts."""
     radius = sum(isinstance(layer, _Kernel) for layer in layers)
     for layer in layers:
-        if not isinstance(layer, _Kernel):
+        if isinstance(layer, _Kernel):
+            x = layer.convolved(x, box, radius, sizes)
+            radius -= 1
+        else:
             x = layer(x)
-            continue
-        lost = np.abs(grown(box, radius, sizes) - grown(box, radius - 1, sizes))[0, 1:]
-        radius -= 1
-        even = lost[:, 0] == lost[:, 1]
-        uneven_padding = np.where(even[:, None], 0, 1 - lost)[::-1].ravel().tolist()
-        if any(uneven_padding):
-            x = functional.pad(x, uneven_padding)
-        x = convolve(x, layer.weight, layer.bias, np.where(even, 1 - lost[:, 0], 0).tolist())
     return x
 
 
