@@ -8,6 +8,7 @@ from torch import nn
 
 from inference_networks import random_network
 from unetseg.inference import fused
+from unetseg.inference.composite import composed
 from unetseg.inference.fused import Composite, Convolution, FusedUNet, fold
 
 CUTS = [(False, False), (True, False), (False, True), (True, True)]
@@ -87,6 +88,15 @@ def test_the_composite_is_both_convolutions_on_every_slab(factor, bias, coarse, 
         torch.testing.assert_close(
             result, expected[:, :, start + within_reach.start : start + within_reach.stop], msg=f"{cut} {within_reach}"
         )
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_the_common_kernel_has_the_gradients_of_both_also_after_inference(factor):
+    kernel = torch.randn((4, 2, *[3] * len(factor)), dtype=torch.float64, requires_grad=True)
+    up = torch.randn((3, 2, *factor), dtype=torch.float64, requires_grad=True)
+    with torch.inference_mode():
+        composed(kernel, up)
+    assert torch.autograd.gradcheck(composed, (kernel, up))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ def composed(weight: Tensor, up: Tensor) -> Tensor:
     columns = up.movedim((0, 1), (-1, 0)).flatten(1)  # (channels, places·in)
     products = (rows @ columns).view(FINE_TAPS ** len(factor), out, -1, len(up)).transpose(1, 2).flatten(0, 1)
     shape = (math.prod(factor), *_taps(factor))
-    taps = products.new_zeros((math.prod(shape), out, len(up))).index_add(0, _targets(factor), products)
+    index = torch.tensor(_targets(factor), device=products.device)
+    taps = products.new_zeros((math.prod(shape), out, len(up))).index_add(0, index, products)
     return taps.view(*shape, out, len(up)).movedim((-2, -1), (1, 2)).flatten(0, 1)
 
 
@@ -68,7 +69,7 @@ def _taps(factor: Sequence[int]) -> list[int]:
 
 
 @functools.cache
-def _targets(factor: tuple[int, ...]) -> Tensor:
+def _targets(factor: tuple[int, ...]) -> list[int]:
     """For each tap and place of a window, which tap of which place on the coarse grid their product adds to."""
     targets = []
     for taps in itertools.product(range(FINE_TAPS), repeat=len(factor)):
@@ -79,4 +80,4 @@ def _targets(factor: tuple[int, ...]) -> Tensor:
             starts = map(_offset, places, factor)
             coarse = [window - start for window, start in zip(windows, starts, strict=True)]
             targets.append(int(np.ravel_multi_index([*places, *coarse], [*factor, *_taps(factor)])))
-    return torch.tensor(targets)
+    return targets
