@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from unetseg.config import Label, TrainingSettings
 from unetseg.data import Case, keep_slices
 from unetseg.errors import CancelledError, SettingsError, TrainingDataError, UnetsegError
+from unetseg.files import replay_path
 from unetseg.inference import segment
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import file_sha256, load_model
@@ -233,6 +236,8 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path):
         ({"resume": True}, SettingsError, "checkpoint"),
         ({"settings": TrainingSettings()}, SettingsError, "exactly one budget"),
         ({"settings": TrainingSettings(iterations=1, loss="dise")}, SettingsError, "Did you mean dice"),
+        ({"memory_gb": math.inf}, SettingsError, "positive and finite.*Received: inf GB"),
+        ({"memory_gb": -1.0}, SettingsError, "positive and finite.*Received: -1.0 GB"),
     ],
 )
 def test_requests_that_cannot_be_met_are_refused_with_the_reason(tmp_path, changes, kind, told):
@@ -252,6 +257,26 @@ def test_a_model_that_could_not_be_saved_is_refused_before_the_first_step(tmp_pa
     with pytest.raises(UnetsegError, match=told):
         train(request_for(tmp_path, **changes), control=Control(), report=silent)
     assert not checkpoint_path(tmp_path / "ball.safetensors").exists()
+
+
+def test_a_folder_of_the_model_s_name_is_refused_before_the_first_step(tmp_path):
+    (tmp_path / "ball.safetensors").mkdir()
+    with pytest.raises(SettingsError, match=r"the folder ball\.safetensors"):
+        train(request_for(tmp_path), control=Control(), report=silent)
+
+
+def test_a_model_that_could_not_be_replaced_keeps_its_pieces(tmp_path, monkeypatch):
+    train(request_for(tmp_path), control=Control(), report=silent)
+    pieces = replay_path(tmp_path / "ball.safetensors")
+    before = pieces.read_bytes()
+
+    def full(*_of):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys.modules["unetseg.training.train"], "save_model", full)
+    with pytest.raises(OSError, match="No space"):
+        train(request_for(tmp_path, cases=[ball_case(2)]), control=Control(), report=silent)
+    assert pieces.read_bytes() == before
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])

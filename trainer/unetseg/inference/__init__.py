@@ -6,7 +6,7 @@ from .calibration import calibrate, int8_dice_loss
 from .devices import Device, DeviceChoice, available_devices, choose_device
 from .fused import CHANNELS_LAST
 from .interrupt import interruptible
-from .memory import is_out_of_memory
+from .memory import is_out_of_memory, limit_bytes
 from .precision import AUTO, PRECISIONS, without_tf32
 from .predict import predict, predict_labels
 from .segment import Segmentation, segment, segment_prepared
@@ -26,6 +26,7 @@ __all__ = [
     "int8_dice_loss",
     "interruptible",
     "is_out_of_memory",
+    "limit_bytes",
     "predict",
     "predict_labels",
     "segment",

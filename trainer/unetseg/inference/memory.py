@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..errors import MemoryLimitError
+from ..errors import MemoryLimitError, SettingsError
 from .devices import GIB, free_bytes
 
 CPU_BYTES = 4 * GIB
@@ -20,6 +20,13 @@ OUT_OF_MEMORY_SIGNS = (
     "unable to find an engine to execute this computation",
 )
 """Parts of messages, in lower case."""
+
+
+def limit_bytes(memory_gb: float) -> int:
+    """A limit that a user has set. Raises ``SettingsError`` where it is none."""
+    if not 0 < memory_gb < math.inf:
+        raise SettingsError("The memory limit must be positive and finite", received=f"{memory_gb} GB")
+    return int(memory_gb * GIB)
 
 
 @dataclass(frozen=True)

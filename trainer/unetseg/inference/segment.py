@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import ImageError, SettingsError
+from ..errors import ImageError
 from ..model_file import Model
 from ..preprocessing import Prepared, preprocess
 from ..volume import UNLABELLED, LabelArray, LabelMap, Shape, Volume
-from .devices import GIB, available_devices, choose_device
+from .devices import available_devices, choose_device
+from .memory import limit_bytes
 from .precision import AUTO
 from .predict import least_bytes, predict
 from .restore import restore
@@ -101,8 +101,7 @@ def segment_prepared(
         MemoryLimitError: not even the smallest piece fits.
         SettingsError: ``memory_gb`` is not positive and finite, the precision is unknown, or ``int8`` cannot be had.
     """
-    if memory_gb is not None and not 0 < memory_gb < math.inf:
-        raise SettingsError("The memory limit must be positive and finite", received=f"{memory_gb} GB")
+    memory_bytes = None if memory_gb is None else limit_bytes(memory_gb)
     if confirmed is not None:
         _check_confirmed(confirmed, prepared.source.shape, model.document.network.classes)
     network = model.network
@@ -117,7 +116,7 @@ def segment_prepared(
         torch.from_numpy(prepared.image),
         patch_size=patch_size,
         device=choice.device,
-        memory_bytes=None if memory_gb is None else int(memory_gb * GIB),
+        memory_bytes=memory_bytes,
         precision=precision,
         ranges=None if int8 is None else int8.ranges,
         allow_cpu=device == "auto",

@@ -8,7 +8,7 @@ import torch
 
 from .. import networks
 from ..config import NetworkConfig, Plan
-from ..inference import available_devices
+from ..inference import available_devices, limit_bytes
 from ..networks import UNet
 from ..planning import fingerprint, guess_modality, make_plan
 from ..volume import Shape
@@ -57,7 +57,7 @@ def make_blueprint(request: TrainingRequest, device: torch.device) -> Blueprint:
 def _memory_bytes(request: TrainingRequest, device: torch.device) -> int | None:
     """For planning the patch: what the user allows, else on a GPU what is free; on a CPU small patches are quicker."""
     if request.memory_gb is not None:
-        return int(request.memory_gb * 2**30)
+        return limit_bytes(request.memory_gb)
     if device.type == "cpu":
         return None
     return next(known.free_bytes for known in available_devices() if known.name == str(device))

@@ -129,6 +129,8 @@ def check_output(output: Path, *, resume: bool) -> None:
         raise SettingsError("The model's folder must exist", received=output.parent)
     if output.suffix != ".safetensors":
         raise SettingsError("A model file's name must end in .safetensors", received=output.name)
+    if output.is_dir():
+        raise SettingsError("A model is a file", received=f"the folder {output.name}", remedy="Give it another name")
     if resume and not checkpoint_path(output).is_file():
         raise SettingsError(
             "Only a training that left a checkpoint can be resumed",

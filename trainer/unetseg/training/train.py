@@ -80,11 +80,11 @@ def train(request: TrainingRequest, *, control: Control, report: Report) -> Trai
     report(Progress("saving", 1.0, outcome.iterations))
     document = _document(request, course.blueprint, outcome, choice.device)
     model = Model(document, network.to("cpu").eval())
+    sha256 = save_model(request.output, model)
     pieces = replay_path(request.output)
     pieces.unlink(missing_ok=True)  # they belong to a model of this name that is now replaced
     if request.start is None:
         write_replay(pieces, cut_pieces(cases.trained, blueprint.plan, seed=request.settings.seed))
-    sha256 = save_model(request.output, model)
     if not control.stop_requested:
         checkpoint_path(request.output).unlink(missing_ok=True)
     return TrainingResult(
