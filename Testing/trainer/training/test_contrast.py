@@ -31,6 +31,12 @@ def case_with(*signs: int) -> PreparedCase:
     return PreparedCase("box", image, annotation, None, (1.0, 1.0, 1.0))
 
 
+def only_slice(case: PreparedCase, *indices: int) -> PreparedCase:
+    annotation = np.full_like(case.annotation, UNLABELLED)
+    annotation[list(indices)] = case.annotation[list(indices)]
+    return dataclasses.replace(case, annotation=annotation)
+
+
 @pytest.fixture(autouse=True)
 def measured(monkeypatch):
     """The cases of each measurement; its result is the mean over channels of the Dice of "bright"."""
@@ -68,20 +74,28 @@ def test_what_a_model_inverts_already_is_turned_back():
 @pytest.mark.parametrize(("bright", "inverted"), [(46, False), (40, True)])
 def test_only_what_is_clearly_better_counts(bright, inverted):
     """Of the 100 voxels so many are bright and the others dark: Dice 0.63 against 0.70, and 0.57 against 0.75."""
-    case = case_with(0)
+    case = only_slice(case_with(0), 5)
     case.image[0, 5][case.annotation[5] == 1] = np.where(np.arange(100) < bright, 1, -1)
     assert with_contrast(NETWORK, [case], plan(False), classes=2) == (plan(inverted), (inverted,))
 
 
-def test_only_the_clearest_slice_of_a_few_cases_that_show_a_structure_is_looked_at(measured):
+@pytest.mark.parametrize(("cases", "slices_of_each"), [(1, 4), (2, 2), (3, 1), (6, 1)])
+def test_only_the_clearest_slices_of_a_few_cases_that_show_a_structure_are_looked_at(measured, cases, slices_of_each):
     empty = dataclasses.replace(case_with(1), annotation=np.zeros((12, 16, 16), np.uint8))
-    with_contrast(NETWORK, [empty] * 5 + [case_with(-1)] * 6, plan(False), classes=2)
-    assert [len(cases) for cases in measured] == [4, 4]
+    with_contrast(NETWORK, [empty] * 5 + [case_with(-1)] * cases, plan(False), classes=2)
+    assert [len(parts) for parts in measured] == [min(4, cases) * slices_of_each] * 2
     part = measured[0][0].annotation
     labelled = part != UNLABELLED
     assert np.count_nonzero(labelled.any(axis=(1, 2))) == 1
     assert np.count_nonzero(part == 1) == 100  # slice 5
     assert part.shape[0] == 4
+
+
+def test_a_large_slice_that_means_nothing_either_way_is_outvoted():
+    case = only_slice(case_with(-1), 4, 5)
+    case.image[0, 5] = 0
+    assert with_contrast(NETWORK, [only_slice(case, 5)], plan(False), classes=2)[1] == (False,)
+    assert with_contrast(NETWORK, [case], plan(False), classes=2)[1] == (True,)
 
 
 def test_without_any_structure_nothing_is_inverted():

@@ -17,7 +17,8 @@ from .validation import labelled_part, validator
 
 CLEARLY_BETTER = 0.1
 """Mean Dice on the labelled slices, by which the inverted image must be the better one."""
-MOST_CASES = 4
+MOST_SLICES = 4
+"""That the network is tried on, of all cases together. A single one may be one that it makes nothing of either way."""
 
 
 def with_contrast(
@@ -27,13 +28,14 @@ def with_contrast(
 
     T1- and T2-weighted images, or bright and dark field, show the same shapes in opposite contrast. A network that
     has learned one of them fails on the other, but not on its negative: to see that takes seconds, to learn it takes
-    a training. Channels are tried one after the other, on the slice of each case that shows most.
+    a training. Channels are tried one after the other, on the slices that show most.
 
     Returns:
         The plan, and per channel whether its normalised values change their sign.
     """
-    useful = [case for case in cases if labelled_structures(case.annotation).any()][:MOST_CASES]
-    shown = [labelled_part(_clearest_slice(case), plan.patch_size, network.size_multiple) for case in useful]
+    useful = [case for case in cases if labelled_structures(case.annotation).any()][:MOST_SLICES]
+    clearest = [part for case in useful for part in _clearest_slices(case, MOST_SLICES // len(useful))]
+    shown = [labelled_part(part, plan.patch_size, network.size_multiple) for part in clearest]
     inverted = (False,) * len(plan.normalisation)
     best = _score(network, shown, inverted, plan, classes)
     for channel in range(len(inverted)):
@@ -56,13 +58,16 @@ def inverted_case(case: PreparedCase, inverted: Sequence[bool]) -> PreparedCase:
     return replace(case, image=case.image * signs[:, None, None, None])
 
 
-def _clearest_slice(case: PreparedCase) -> PreparedCase:
-    """The case with nothing labelled but the slice that shows the most of the structures."""
+def _clearest_slices(case: PreparedCase, count: int) -> list[PreparedCase]:
+    """The case with nothing labelled but one slice, for each of those that show most of the structures."""
     shown = labelled_structures(case.annotation)
     planes = labelled_planes(case.annotation, least_share=PLANE_SHARE)
-    if not planes:
-        return case
-    axis, index = max(planes, key=lambda plane: np.count_nonzero(shown.take(plane[1], axis=plane[0])))
+    voxels = {(axis, index): np.count_nonzero(shown.take(index, axis=axis)) for axis, index in planes}
+    clearest = sorted(filter(voxels.get, voxels), key=voxels.__getitem__, reverse=True)[:count]
+    return [_with_slice(case, *each) for each in clearest] or [case]
+
+
+def _with_slice(case: PreparedCase, axis: int, index: int) -> PreparedCase:
     plane = (slice(None),) * axis + (index,)
     annotation = np.full_like(case.annotation, UNLABELLED)
     annotation[plane] = case.annotation[plane]
