@@ -32,14 +32,29 @@ def forgetful(float32, monkeypatch):
 def test_auto_takes_16_bit_where_it_is_clearly_faster_and_measures_once(network, monkeypatch, half, expected):
     calls = []
 
-    def seconds(kind, device, dimensions, channels):
+    def convolution(kind, device, dimensions, channels):
         calls.append((kind, dimensions, channels))
-        return half if kind == torch.bfloat16 else 1.0
+        return lambda: half if kind == torch.bfloat16 else 1.0
 
-    monkeypatch.setattr(precision, "_seconds", seconds)
+    monkeypatch.setattr(precision, "_convolution", convolution)
+    monkeypatch.setattr(precision, "_seconds", lambda run: run())
     assert choose_precision("auto", network, CPU) == expected
     assert choose_precision("auto", network, CPU) == expected
     assert calls == [(torch.float32, 3, 8), (torch.bfloat16, 3, 8)]
+
+
+def test_what_else_the_machine_does_for_a_while_speaks_for_neither(network, monkeypatch):
+    """Float32 is disturbed in every turn but one."""
+    order = []
+
+    def seconds(kind):
+        order.append(kind)
+        return 5.0 if kind == torch.float32 and len(order) > 2 else 1.0
+
+    monkeypatch.setattr(precision, "_convolution", lambda kind, *where: lambda: kind)
+    monkeypatch.setattr(precision, "_seconds", lambda run: seconds(run()))
+    assert choose_precision("auto", network, CPU) == torch.float32
+    assert order == [torch.float32, torch.bfloat16] * precision.ROUNDS
 
 
 @pytest.mark.parametrize("name", ["unet_2d", "unet_3d"])
@@ -58,7 +73,7 @@ def test_without_the_memory_to_measure_it_is_float32(network, monkeypatch):
     def seconds(*of_what):
         raise error
 
-    monkeypatch.setattr(precision, "_seconds", seconds)
+    monkeypatch.setattr(precision, "_convolution", seconds)
     assert choose_precision("auto", network, torch.device("cuda:0")) == torch.float32
     error = RuntimeError("misaligned address")
     with pytest.raises(RuntimeError, match="misaligned"):
@@ -74,8 +89,8 @@ def test_float32_is_measured_as_it_is_computed(monkeypatch):
 
     monkeypatch.setattr(precision, "without_tf32", lambda device: without_tf32(torch.device("cuda:0")))
     monkeypatch.setattr(precision.Convolution, "forward", measured)
-    precision._seconds(torch.float32, CPU, 3, 4)
-    assert rounded == [False] * (precision.ROUNDS + 1)
+    precision._convolution(torch.float32, CPU, 3, 4)()
+    assert rounded == [False]
 
 
 @pytest.mark.parametrize(("device", "rounds"), [("cuda:1", False), ("cpu", True)])

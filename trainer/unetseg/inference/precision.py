@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -23,7 +23,7 @@ WORTH_IT = 1.2
 """How much faster 16 bit must be: it rounds, and moves the class border of about one voxel in 5,000."""
 SLAB_VOXELS = {"cpu": (8, 48, 48), "cuda": (32, 128, 128)}
 """What is measured: on a GPU so much that it takes longer than the call itself."""
-ROUNDS = 3
+ROUNDS = 5
 
 
 def choose_precision(
@@ -90,24 +90,33 @@ def _fastest(device: torch.device, dimensions: int, channels: int, threads: int)
     """Measured once for a device, number of threads and width of network."""
     if device.type not in SLAB_VOXELS:
         return torch.float32
-    seconds = {precision: _seconds(precision, device, dimensions, channels) for precision in PRECISIONS.values()}
-    faster = WORTH_IT * seconds[torch.bfloat16] < seconds[torch.float32]
+    runs = {precision: _convolution(precision, device, dimensions, channels) for precision in PRECISIONS.values()}
+    for run in runs.values():
+        run()  # the first time also chooses the kernel
+    turns = [{precision: _seconds(run) for precision, run in runs.items()} for _ in range(ROUNDS)]
+    # In every turn: what else the machine does slows now this one and now that one.
+    faster = all(WORTH_IT * turn[torch.bfloat16] < turn[torch.float32] for turn in turns)
     return torch.bfloat16 if faster else torch.float32
 
 
-@torch.inference_mode()
-def _seconds(precision: torch.dtype, device: torch.device, dimensions: int, channels: int) -> float:
-    """Of a convolution as level 0 has them, the fastest of a few."""
+def _convolution(precision: torch.dtype, device: torch.device, dimensions: int, channels: int) -> Callable[[], object]:
+    """One as level 0 has them, to be called."""
     ones = [1] * dimensions
     layer = Convolution(torch.ones(channels, channels, *[3] * dimensions), None, padding=ones, stride=ones, relu=True)
     layer = layer.to(device, precision)
     slab = SLAB_VOXELS[device.type]
     size = (1, channels, *slab) if dimensions == 3 else (slab[0], channels, *slab[1:])
     image = torch.ones(size, dtype=precision, device=device)
-    times = []
-    for _ in range(ROUNDS + 1):  # the first one also chooses the kernel
-        start = time.perf_counter()
+
+    @torch.inference_mode()
+    def run() -> float:
         with without_tf32(device):
-            float(layer(image).flatten()[0])  # waits for an accelerator
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+            return float(layer(image).flatten()[0])  # waits for an accelerator
+
+    return run
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
