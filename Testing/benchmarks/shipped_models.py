@@ -105,7 +105,7 @@ DESCRIPTIONS = {
         ),
         Description(
             id="hippocampus_parts_2d_mr",
-            name="Hippocampus, anterior and posterior, slice by slice (T1 MR)",
+            name="Hippocampus parts, slice by slice (T1 MR)",
             hint=_REGION,
             segments="the anterior and the posterior part of one hippocampus, each slice on its own, as two structures",
             audience="computers on which a 3D network is too slow, and volumes with thick slices",

@@ -56,8 +56,12 @@ def main(arguments: argparse.Namespace) -> None:
         if not missing(name)
     ]
     header = ["volume", "dark", "dark around the first level's field", "dark all over the field", "and off the border"]
-    notes = [f"Receptive field of the 3D U-Net: {halo} voxels to each side. Dark: at most {arguments.darkest:g}."]
-    publish("What is air to the whole network", header, rows, notes=notes)
+    absent = [reason for reason in map(missing, arguments.volumes) if reason]
+    notes = [
+        f"Receptive field of the 3D U-Net: {halo} voxels to each side. Dark: at most {arguments.darkest:g}.",
+        *absent,
+    ]
+    publish("What is air to the whole network", header, rows, notes=[field, *absent])
 
 
 if __name__ == "__main__":

@@ -9,52 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from unetseg.config import Label, TrainingSettings
-from unetseg.data import Case, keep_slices
+from ball_retraining import LABELS, ball_case, request_for, silent
+from unetseg.config import TrainingSettings
+from unetseg.data import keep_slices
 from unetseg.errors import CancelledError, SettingsError, TrainingDataError, UnetsegError
 from unetseg.files import replay_path
 from unetseg.inference import segment
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import file_sha256, load_model
-from unetseg.training import Control, Progress, TrainingRequest, train
+from unetseg.training import Control, train
 from unetseg.training.checkpoint import checkpoint_path
 from unetseg.training.curve import curve_path
-from unetseg.training.stretch import training_precision
-from unetseg.volume import Geometry, LabelMap, Volume
-
-LABELS = (Label(0, "background", (0, 0, 0)), Label(1, "ball", (200, 0, 0)))
-TINY = {"base_channels": 2, "depth": 2, "pooling": None}
-
+from unetseg.volume import LabelMap
 
 EVERY_STEP_STORED = TrainingSettings(iterations=4, validations=2, checkpoint_seconds=1e-9)
-
-
-def ball_case(seed: int, *, brightness: float = 2.0) -> Case:
-    generator = np.random.default_rng(seed)
-    shape = (12, 14, 16)
-    centre = generator.uniform(5, 8, size=3)
-    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
-    ball = np.linalg.norm(grid - centre, axis=-1) < 4
-    array = (generator.normal(0, 0.3, shape) + brightness * ball).astype(np.float32)[None]
-    geometry = Geometry(shape, (2.0, 1.0, 1.0), (3.0, -4.0, 5.0))
-    return Case(f"ball_{seed}", Volume(array, geometry), LabelMap(ball.astype(np.uint8), geometry))
-
-
-def request_for(tmp_path, **changes) -> TrainingRequest:
-    plain = TrainingRequest(
-        cases=[ball_case(0), ball_case(1)],
-        output=tmp_path / "ball.safetensors",
-        settings=TrainingSettings(iterations=4, validations=2),
-        labels=LABELS,
-        network_arguments=TINY,
-        modality="MR",
-        device="cpu",
-    )
-    return dataclasses.replace(plain, **changes)
-
-
-def silent(progress: Progress) -> None:
-    """Nobody looks."""
 
 
 def weights(path):
@@ -277,15 +245,6 @@ def test_a_model_that_could_not_be_replaced_keeps_its_pieces(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space"):
         train(request_for(tmp_path, cases=[ball_case(2)]), control=Control(), report=silent)
     assert pieces.read_bytes() == before
-
-
-@pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
-def test_only_devices_that_have_bfloat16_compute_in_it_unasked(monkeypatch, capability, expected):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # by emulation too
-    assert training_precision("auto", torch.device("cuda:0")) == expected
-    assert training_precision("bfloat16", torch.device("cuda:0")) == torch.bfloat16
-    assert training_precision("auto", torch.device("cpu")) == torch.float32
 
 
 def test_an_annotation_that_labels_only_background_is_refused(tmp_path):

@@ -23,7 +23,7 @@ LEAST_VOXELS_PER_CHANNEL = 60
 """With fewer voxels of the output, composing the kernel takes what the multiplications save."""
 
 
-def pays(network: UNet, level: int, deeper: Tensor, boxes: Boxes) -> bool:
+def composing_pays(network: UNet, level: int, deeper: Tensor, boxes: Boxes) -> bool:
     """Whether ``add_from_below`` may be used to compute these boxes, and is faster than up-sampling first."""
     if not isinstance(network, UNet3d) or not deeper.is_cpu or is_autocast():
         return False

@@ -23,8 +23,7 @@ from ..inference.composite import composed
 from ..networks import UNet, UNet3d
 from .boxes import Boxes, clipped, container, cover, grown, merged, slices, whole
 from .convolution import convolve
-from .joined import add_from_below
-from .joined import pays as joined_pays
+from .joined import add_from_below, composing_pays
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +136,7 @@ class _TargetedPass:
     def _decode(self, level: int, skips: _Pieces, deeper: _Pieces) -> _Pieces:
         boxes, joined, sizes = self.decoded[level], self.joined[level], self.sizes[level]
         layers, below = list(_folded(self.network.decoders[level])), deeper.read(joined)
-        if joined_pays(self.network, level, below[0], grown(boxes, 1, sizes)):
+        if composing_pays(self.network, level, below[0], grown(boxes, 1, sizes)):
             return _Pieces(boxes, self._decode_apart(level, layers, skips, below))
         fine = joined * self.factors[level]
         places = self._entered(level, boxes) - fine[..., :1]
