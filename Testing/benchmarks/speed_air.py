@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
         f"Receptive field of the 3D U-Net: {halo} voxels to each side. Dark: at most {arguments.darkest:g}.",
         *absent,
     ]
-    publish("What is air to the whole network", header, rows, notes=[field, *absent])
+    publish("What is air to the whole network", header, rows, notes=notes)
 
 
 if __name__ == "__main__":
