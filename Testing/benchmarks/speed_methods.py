@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from speed import Work
 from unetseg.errors import unknown_name
-from unetseg.inference import AUTO, CHANNELS_LAST, PRECISIONS, available_devices, predict_labels, without_tf32
+from unetseg.inference import AUTO, CHANNELS_LAST, PRECISIONS, Engine, available_devices, predict_labels, without_tf32
 from unetseg.inference.layout import padded_shape
 from unetseg.metrics import dice_per_class
 from unetseg.model_file import Model, load_model
@@ -127,16 +127,7 @@ def nnunet(
 
 def ours(model: Model, image: Tensor, *, device: torch.device, tile: int, precision: str = AUTO) -> Segment:
     """The product's own engine."""
-    int8 = model.document.int8
-    return partial(
-        predict_labels,
-        model.network,
-        image,
-        patch_size=model.document.plan.patch_size,
-        device=device,
-        precision=precision,
-        ranges=None if int8 is None else int8.ranges,
-    )
+    return partial(predict_labels, Engine.of(model), image, device=device, precision=precision)
 
 
 METHODS: Mapping[str, Callable[..., Segment]] = {

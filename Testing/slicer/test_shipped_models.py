@@ -41,7 +41,7 @@ def test_a_fresh_project_offers_the_shipped_models_first(widget, tmp_path):
     for n, version in enumerate(shipped):
         assert version.note in chooser.itemData(n, qt.Qt.ToolTipRole)
     rows = widget.logic.segmentation.versionRows()
-    assert [(row.statusText, row.removable) for row in rows] == [("comes with UNetSegment", False)] * len(shipped)
+    assert [(row.statusText, row.removable) for row in rows] == [("built in", False)] * len(shipped)
     assert widget.logic.segmentation.project.problems() == ()
 
 

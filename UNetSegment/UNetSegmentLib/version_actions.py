@@ -135,7 +135,7 @@ class VersionActions:
     def _row(self, version: Version, chosen: str) -> VersionRow:
         inUse = version.id == chosen
         titles = {
-            "shipped": _("comes with UNetSegment"),
+            "shipped": _("built in"),
             "own": _("taken in"),
             "offered": _("offered"),
             "kept": _("kept"),

@@ -56,22 +56,27 @@ class _Input:
 
 
 class Warm:
-    """What stays in memory between requests: the last model and the last prepared image, until a file changes."""
+    """What stays in memory between requests: the last model, with the form in which it computes, and the last prepared
+    image, until a file changes."""
 
     def __init__(self) -> None:
         self._model: _Slot[Model] = _Slot()
+        self._engine: _Slot[inference.Engine] = _Slot()
         self._input: _Slot[_Input] = _Slot()
 
     def model(self, path: Path) -> Model:
         return self._model.get(_file_state(path), lambda: load_model(path))
+
+    def engine(self, path: Path) -> inference.Engine:
+        return self._engine.get(_file_state(path), lambda: inference.Engine.of(self.model(path)))
 
     def input(self, images: Sequence[Path], plan: Plan, region: Box | None) -> _Input:
         key = (*map(_file_state, images), plan, region)
         return self._input.get(key, lambda: _prepared_input(images, plan, region))
 
     def release(self) -> None:
-        """Forget both and give the accelerator's memory back to other programs."""
-        self._model, self._input = _Slot(), _Slot()
+        """Forget them and give the accelerator's memory back to other programs."""
+        self._model, self._engine, self._input = _Slot(), _Slot(), _Slot()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -141,12 +146,12 @@ def segment(
     outputs, inputs = (label_map, uncertainty, probabilities), (model, *images, confirmed)
     _check_outputs([path for path in outputs if path], inputs=[path for path in inputs if path])
     report(Progress("", "reading", 0.0))
-    loaded = warm.model(model)
+    loaded, engine = warm.model(model), warm.engine(model)
     case = warm.input(images, loaded.document.plan, region)
     control.check()
     given = None if confirmed is None else read_annotation(confirmed, case.whole)[0].array[case.box]
     result = inference.segment_prepared(
-        loaded,
+        engine,
         case.prepared,
         device=device,
         memory_gb=memory_gb,

@@ -22,17 +22,18 @@ GIB = 2**30
 
 PEAK = """
 import resource, sys, torch
-from unetseg.inference import predict
+from unetseg.inference import Engine, predict
 from unetseg.inference.quantised import activation_names
 from unetseg.networks import build
 network = build("unet_3d", in_channels=1, classes=2, base_channels=8, depth=3, norm="batch").eval()
 image = torch.zeros(1, 64, 128, 128)
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 ranges = dict.fromkeys(activation_names(network), 1.0)
-options = dict(patch_size=(8, 8, 8), device=torch.device("cpu"), precision=sys.argv[2], ranges=ranges)
-list(predict(network, image[:, :8, :8, :8], memory_bytes=2**29, **options))
+engine = Engine(network, patch_size=(8, 8, 8), ranges=ranges)
+options = dict(device=torch.device("cpu"), precision=sys.argv[2])
+list(predict(engine, image[:, :8, :8, :8], memory_bytes=2**29, **options))
 before = peak()
-for _ in predict(network, image, memory_bytes=int(sys.argv[1]), **options): pass
+for _ in predict(engine, image, memory_bytes=int(sys.argv[1]), **options): pass
 print(peak() - before)
 """
 

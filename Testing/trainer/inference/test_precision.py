@@ -7,7 +7,7 @@ import torch
 
 from inference_networks import CPU, random_image, random_network
 from unetseg.errors import SettingsError
-from unetseg.inference import PRECISIONS, precision, predict, without_tf32
+from unetseg.inference import PRECISIONS, Engine, precision, predict, without_tf32
 from unetseg.inference.precision import choose_precision
 
 
@@ -110,9 +110,9 @@ def test_an_unknown_precision_is_refused(network):
 def test_16_bit_rounds_the_probabilities_and_no_more(norm):
     network = random_network("unet_3d", norm=norm, pooling=((2, 2, 2),))
     image = random_image(20, 11, 13)
+    engine = Engine(network, patch_size=(8, 8, 8))
     given, rounded = (
-        torch.cat([slab for _, slab in predict(network, image, patch_size=(8, 8, 8), device=CPU, precision=name)], 1)
-        for name in PRECISIONS
+        torch.cat([slab for _, slab in predict(engine, image, device=CPU, precision=name)], 1) for name in PRECISIONS
     )
     assert rounded.dtype == torch.float32
     assert 0 < (given - rounded).abs().max() < 0.1

@@ -12,7 +12,7 @@ from torch import nn
 
 from inference_networks import CPU, assert_same, random_image, random_network, single_pass
 from unetseg.errors import CancelledError, ImageError, MemoryLimitError
-from unetseg.inference import predict, predict_labels
+from unetseg.inference import Engine, predict, predict_labels
 from unetseg.inference.layout import least_layout_bytes, plan_layout
 from unetseg.inference.memory import Attempt
 
@@ -31,7 +31,7 @@ def image():
 
 
 def predicted(network, image, **options):
-    slabs = list(predict(network, image, patch_size=PATCH, device=CPU, **options))
+    slabs = list(predict(Engine(network, patch_size=PATCH), image, device=CPU, **options))
     for (start, slab), (following, _) in itertools.pairwise(slabs):
         assert start + slab.shape[1] == following
     return torch.cat([slab for _, slab in slabs], 1)
@@ -124,10 +124,10 @@ def test_running_out_of_memory_again_and_again_is_reported(network, image):
 
 def test_tiles_retreat_too(image):
     network = random_network("unet_2d", norm="instance", pooling=((2, 2),), padding="same")
-    expected = torch.cat([s for _, s in predict(network, image, patch_size=(1, 26, 20), device=CPU)], 1)
+    expected = torch.cat([s for _, s in predict(Engine(network, patch_size=(1, 26, 20)), image, device=CPU)], 1)
     network.head = RunsOut(network.head, calls := [], {1}, MemoryError())
     notes: list[str] = []
-    slabs = predict(network, image, patch_size=(1, 26, 20), device=CPU, note=notes.append)
+    slabs = predict(Engine(network, patch_size=(1, 26, 20)), image, device=CPU, note=notes.append)
     assert torch.allclose(torch.cat([s for _, s in slabs], 1), expected, atol=1e-6)
     assert len(notes) == 1
     assert len(calls) > 1
@@ -138,7 +138,7 @@ def test_what_an_earlier_attempt_gave_is_not_given_again(network, image, monkeyp
     logits = torch.zeros(3, 70, 25, 19)
     logits[0] = torch.arange(70.0)[:, None, None]
 
-    def run(network, ranges, image, plan, attempt, first_slice, progress, check_cancel):
+    def run(engine, image, plan, attempt, first_slice, progress, check_cancel):
         if first_slice == 0:
             yield 0, logits[:, :10]
             raise MemoryError
@@ -146,7 +146,7 @@ def test_what_an_earlier_attempt_gave_is_not_given_again(network, image, monkeyp
             yield start, logits[:, start:stop]
 
     monkeypatch.setattr(sys.modules["unetseg.inference.predict"], "_run", run)
-    slabs = list(predict(network, image, patch_size=PATCH, device=CPU))
+    slabs = list(predict(Engine(network, patch_size=PATCH), image, device=CPU))
     assert [(start, slab.shape[1]) for start, slab in slabs] == [(0, 10), (10, 20), (30, 40)]
     assert torch.equal(torch.cat([slab for _, slab in slabs], 1), logits.softmax(0))
 
@@ -182,7 +182,7 @@ def test_the_network_is_left_as_it_was(image):
     network = random_network("unet_3d", norm="batch", pooling=POOLING).train()
     network.encoders[0].eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    labels = predict_labels(network, image, patch_size=PATCH, check_cancel=lambda: None)
+    labels = predict_labels(Engine(network, patch_size=PATCH), image, check_cancel=lambda: None)
     assert network.training
     assert not network.encoders[0].training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
@@ -195,7 +195,5 @@ def test_the_network_is_left_as_it_was(image):
 @pytest.mark.parametrize(("norm", "padding"), [("batch", "same"), ("instance", "same"), ("none", "valid")])
 def test_tiny_images_are_padded_by_themselves(shape, norm, padding):
     network = random_network("unet_3d", norm=norm, pooling=((2, 2, 2),), padding=padding)
-    assert (
-        predict_labels(network, random_image(*shape), patch_size=PATCH if padding == "same" else (20, 20, 20)).shape
-        == shape
-    )
+    engine = Engine(network, patch_size=PATCH if padding == "same" else (20, 20, 20))
+    assert predict_labels(engine, random_image(*shape)).shape == shape

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from inference_networks import CPU, random_image, random_network, single_pass
 from unetseg.errors import SettingsError
-from unetseg.inference import predict, quantised
+from unetseg.inference import Engine, predict, quantised
 from unetseg.inference.calibration import calibrate
 from unetseg.inference.fused import CHANNELS_LAST, Convolution, FusedUNet
 from unetseg.inference.layout import OVERHEAD_BYTES, least_layout_bytes, plan_layout
@@ -159,7 +159,8 @@ def encoded(fused: FusedUNet, level: int, x: Tensor) -> Tensor:
 
 
 def predicted(network, image, ranges, **options):
-    slabs = predict(network, image, patch_size=PATCH, device=CPU, precision="int8", ranges=ranges, **options)
+    engine = Engine(network, patch_size=PATCH, ranges=ranges)
+    slabs = predict(engine, image, device=CPU, precision="int8", **options)
     return torch.cat([slab for _, slab in slabs], 1)
 
 

@@ -12,7 +12,7 @@ import torch
 from small_models import DOCUMENT, network_of
 from unetseg.config import Normalisation, Plan
 from unetseg.errors import CancelledError, DeviceError, ImageError, SettingsError
-from unetseg.inference import segment, segment_prepared
+from unetseg.inference import Engine, segment, segment_prepared
 from unetseg.model_file import Model
 from unetseg.preprocessing import axis_mapping, preprocess
 from unetseg.volume import Geometry, Volume
@@ -72,7 +72,7 @@ def test_what_is_not_asked_for_is_not_made(volume):
 def test_a_prepared_volume_serves_again(volume):
     own = model()
     prepared = preprocess(volume, own.document.plan)
-    first, second = (segment_prepared(own, prepared).label_map.array for _ in range(2))
+    first, second = (segment_prepared(Engine.of(own), prepared).label_map.array for _ in range(2))
     assert np.array_equal(first, second)
     assert np.array_equal(first, segment(own, volume).label_map.array)
 

@@ -9,8 +9,8 @@ import torch
 
 from inference_networks import CPU, assert_same, random_image, random_network, single_pass
 from unetseg.errors import MemoryLimitError
+from unetseg.inference import Engine, predict
 from unetseg.inference.memory import Attempt
-from unetseg.inference.predict import predict
 from unetseg.inference.tiles import TilePlan, _spread_starts, least_tile_bytes, plan_tiles, run_tiles
 from unetseg.volume import Shape
 
@@ -71,7 +71,8 @@ def test_a_network_with_instance_or_group_norm_sees_patches_of_the_plan_whatever
     image = random_image(16, 12, 8)
 
     def predicted(image):
-        return torch.cat([slab for _, slab in predict(network, image, patch_size=(16, 12, 8), device=CPU)], 1)
+        engine = Engine(network, patch_size=(16, 12, 8))
+        return torch.cat([slab for _, slab in predict(engine, image, device=CPU)], 1)
 
     assert_same(predicted(image), network(image[None])[0])
     larger = random_image(32, 24, 16)
@@ -82,7 +83,7 @@ def test_a_network_with_instance_or_group_norm_sees_patches_of_the_plan_whatever
 def test_slices_are_tiles_that_do_not_overlap():
     network = random_network("unet_2d", norm="instance", pooling=POOLING_2D, padding="same")
     image = random_image(5, 16, 20)
-    result = torch.cat([slab for _, slab in predict(network, image, patch_size=(1, 16, 20), device=CPU)], 1)
+    result = torch.cat([slab for _, slab in predict(Engine(network, patch_size=(1, 16, 20)), image, device=CPU)], 1)
     assert_same(result, single_pass(network, image))
 
 

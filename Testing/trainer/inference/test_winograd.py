@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from inference_networks import CPU, assert_same, single_pass
-from unetseg.inference import fused, predict, winograd
+from unetseg.inference import Engine, fused, predict, winograd
 from unetseg.networks import build
 
 needs_onednn = pytest.mark.skipif(not fused.ONEDNN, reason="this build of torch has no oneDNN")
@@ -114,6 +114,6 @@ def test_a_wide_network_still_equals_the_single_pass(monkeypatch):
     torch.manual_seed(0)
     network = build("unet_3d", in_channels=2, classes=3, base_channels=32, depth=2).eval()
     image = torch.randn(2, 25, 10, 12)
-    slabs = predict(network, image, patch_size=(8, 8, 8), device=CPU)
+    slabs = predict(Engine(network, patch_size=(8, 8, 8)), image, device=CPU)
     assert_same(torch.cat([slab for _, slab in slabs], 1), single_pass(network, image))
     assert len(calls) >= 5

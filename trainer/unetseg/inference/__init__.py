@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .calibration import calibrate, int8_dice_loss
 from .devices import Device, DeviceChoice, available_devices, choose_device
+from .engine import Engine
 from .fused import CHANNELS_LAST
 from .interrupt import interruptible
 from .memory import is_out_of_memory, limit_bytes
@@ -19,6 +20,7 @@ __all__ = [
     "PRECISIONS",
     "Device",
     "DeviceChoice",
+    "Engine",
     "Segmentation",
     "available_devices",
     "calibrate",

@@ -13,6 +13,7 @@ from ..errors import TrainingDataError
 from ..metrics import dice_per_class
 from ..networks import UNet
 from ..volume import LabelArray, Shape
+from .engine import Engine
 from .fused import FusedUNet
 from .layout import plan_layout
 from .memory import Attempt, default_budget
@@ -96,18 +97,11 @@ def int8_dice_loss(
         TrainingDataError: no structure is labelled.
     """
     losses: dict[int, list[float]] = {}
+    engines = {name: Engine(network, patch_size=patch_size, ranges=ranges) for name in ("float32", INT8)}
     for image, labels in cases:
         exact, rounded = (
-            predict_labels(
-                network,
-                image,
-                patch_size=patch_size,
-                device=CPU,
-                precision=precision,
-                ranges=ranges,
-                check_cancel=check_cancel,
-            )
-            for precision in ("float32", INT8)
+            predict_labels(engine, image, device=CPU, precision=precision, check_cancel=check_cancel)
+            for precision, engine in engines.items()
         )
         pairs = zip(*(dice_per_class(each, labels, network.classes) for each in (exact, rounded)), strict=True)
         for value, (before, after) in enumerate(pairs, start=1):

@@ -15,6 +15,7 @@ from ..model_file import Model
 from ..preprocessing import Prepared, preprocess
 from ..volume import UNLABELLED, LabelArray, LabelMap, Shape, Volume
 from .devices import available_devices, choose_device
+from .engine import Engine
 from .memory import limit_bytes
 from .precision import AUTO
 from .predict import least_bytes, predict
@@ -55,7 +56,7 @@ def segment(
 ) -> Segmentation:
     """Segment a volume on its own grid; see ``segment_prepared`` for the options."""
     return segment_prepared(
-        model,
+        Engine.of(model),
         preprocess(volume, model.document.plan),
         device=device,
         memory_gb=memory_gb,
@@ -69,7 +70,7 @@ def segment(
 
 
 def segment_prepared(
-    model: Model,
+    engine: Engine,
     prepared: Prepared,
     *,
     device: str = "auto",
@@ -81,7 +82,7 @@ def segment_prepared(
     progress: Callable[[float], None] = lambda share: None,
     check_cancel: Callable[[], None] | None = None,
 ) -> Segmentation:
-    """Segment a volume that was prepared by the model's plan; model and volume may serve again.
+    """Segment a volume that was prepared by the plan of the engine's model; engine and volume may serve again.
 
     Args:
         device: a name of ``available_devices``, or ``auto``: the fastest with enough memory, and the CPU
@@ -103,22 +104,18 @@ def segment_prepared(
     """
     memory_bytes = None if memory_gb is None else limit_bytes(memory_gb)
     if confirmed is not None:
-        _check_confirmed(confirmed, prepared.source.shape, model.document.network.classes)
-    network = model.network
-    patch_size, int8 = model.document.plan.patch_size, model.document.int8
+        _check_confirmed(confirmed, prepared.source.shape, engine.network.classes)
     needed_bytes = 0
     if device == "auto" and len(available_devices()) > 1:
-        needed_bytes = least_bytes(network, prepared.geometry.shape, patch_size=patch_size)
+        needed_bytes = least_bytes(engine, prepared.geometry.shape)
     choice = choose_device(device, needed_bytes=needed_bytes)
     notes = [choice.reason]
     slabs = predict(
-        network,
+        engine,
         torch.from_numpy(prepared.image),
-        patch_size=patch_size,
         device=choice.device,
         memory_bytes=memory_bytes,
         precision=precision,
-        ranges=None if int8 is None else int8.ranges,
         allow_cpu=device == "auto",
         progress=progress,
         check_cancel=check_cancel,

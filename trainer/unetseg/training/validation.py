@@ -11,7 +11,7 @@ import torch
 from ..config import Plan
 from ..data import PreparedCase
 from ..data.annotations import labelled_structures
-from ..inference import predict_labels
+from ..inference import Engine, predict_labels
 from ..metrics import dice_per_class
 from ..networks import UNet
 from ..volume import UNLABELLED, Shape
@@ -30,7 +30,8 @@ def validator(network: UNet, cases: Sequence[PreparedCase], *, plan: Plan, class
         own = copied(network.state_dict())
         network.load_state_dict(weights)
         try:
-            per_case = [_case_dice(network, case, plan, classes) for case in cases]
+            engine = Engine(network, patch_size=plan.patch_size)
+            per_case = [_case_dice(engine, case, classes) for case in cases]
         finally:
             network.load_state_dict(own)
         return tuple(_mean([dice[k] for dice in per_case]) for k in range(classes - 1))
@@ -69,8 +70,8 @@ def labelled_part(case: PreparedCase, patch_size: Shape, size_multiple: Sequence
     )
 
 
-def _case_dice(network: UNet, case: PreparedCase, plan: Plan, classes: int) -> Dice:
-    labels = predict_labels(network, torch.from_numpy(case.image), patch_size=plan.patch_size)
+def _case_dice(engine: Engine, case: PreparedCase, classes: int) -> Dice:
+    labels = predict_labels(engine, torch.from_numpy(case.image))
     return dice_per_class(labels, case.annotation, classes)
 
 
