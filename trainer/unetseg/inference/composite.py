@@ -31,12 +31,12 @@ def composed(weight: Tensor, up: Tensor) -> Tensor:
     """
     out, factor = len(weight), tuple(up.shape[2:])
     rows = weight.movedim((0, 1), (-2, -1)).flatten(0, -2)  # (taps·out, channels)
-    columns = up.movedim((0, 1), (-1, 0)).flatten(1)  # (channels, places·in)
-    products = (rows @ columns).view(FINE_TAPS ** len(factor), out, -1, len(up)).transpose(1, 2).flatten(0, 1)
     shape = (math.prod(factor), *_taps(factor))
-    index = torch.tensor(_targets(factor), device=products.device)
-    taps = products.new_zeros((math.prod(shape), out, len(up))).index_add(0, index, products)
-    return taps.view(*shape, out, len(up)).movedim((-2, -1), (1, 2)).flatten(0, 1)
+    index = torch.tensor(_targets(factor), device=weight.device).view(-1, math.prod(factor))
+    total = weight.new_zeros((math.prod(shape), out, len(up)))
+    for place, column in enumerate(up.flatten(2).unbind(2)):  # of a window: (in, channels)
+        total.index_add_(0, index[:, place], (rows @ column.T).view(-1, out, len(up)))
+    return total.view(*shape, out, len(up)).movedim((-2, -1), (1, 2)).flatten(0, 1)
 
 
 def spread(
