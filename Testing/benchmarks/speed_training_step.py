@@ -17,7 +17,7 @@ from methods.all_logits import Whole
 from results import publish
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
-from unetseg.inference import CHANNELS_LAST, choose_device
+from unetseg.inference import CHANNELS_LAST, PRECISIONS, choose_device
 from unetseg.losses import DiceCrossEntropy
 from unetseg.networks import PRESETS, build, preset_arguments
 from unetseg.training.state import TrainingState
@@ -49,7 +49,7 @@ def cut(batch: Batch, slices: int) -> Batch:
     return Batch(batch.image[:, :, kept].clone(), batch.target[:, kept], batch.weight[:, kept])
 
 
-def seconds_of_step(state: TrainingState, batch: Batch) -> float:
+def seconds_of_step(state: TrainingState, batch: Batch, precision: torch.dtype) -> float:
     """The step ends with reading its loss, which waits for the device."""
     start = time.perf_counter()
     training_step(
@@ -58,23 +58,23 @@ def seconds_of_step(state: TrainingState, batch: Batch) -> float:
         DiceCrossEntropy(),
         settings=SETTINGS,
         learning_rate=1e-5,
-        precision=torch.float32,
+        precision=precision,
         freeze_statistics=True,
     )
     return time.perf_counter() - start
 
 
-def measure(preset: str, batch: Batch, targeted_batch: Batch, rounds: int, device: torch.device) -> list[str]:
+def measure(arguments: argparse.Namespace, batch: Batch, targeted_batch: Batch, device: torch.device) -> list[str]:
     """Medians over the rounds: seconds of the whole step, of the targeted step, and their ratio."""
-    network = build("unet_3d", in_channels=1, classes=CLASSES, **preset_arguments("unet_3d", preset))
+    network = build("unet_3d", in_channels=1, classes=CLASSES, **preset_arguments("unet_3d", arguments.preset))
     network = network.to(device, memory_format=CHANNELS_LAST[3])
     steps = [
-        (TrainingState(Whole(network), settings=SETTINGS), batch),
-        (TrainingState(network, settings=SETTINGS), targeted_batch),
+        (TrainingState(Whole(network), settings=SETTINGS), batch, PRECISIONS[arguments.whole_precision]),
+        (TrainingState(network, settings=SETTINGS), targeted_batch, PRECISIONS[arguments.precision]),
     ]
     for step in steps:  # the first step also chooses the kernels
         seconds_of_step(*step)
-    times = [[seconds_of_step(*step) for step in steps] for _ in range(rounds)]
+    times = [[seconds_of_step(*step) for step in steps] for _ in range(arguments.rounds)]
     columns = [*zip(*times, strict=True), [whole / targeted for whole, targeted in times]]
     return [f"{median(column):.3g}" for column in columns]
 
@@ -87,18 +87,19 @@ def main(arguments: argparse.Namespace) -> None:
         patch = f"{samples} × {' × '.join(map(str, size))}"
         for labelled, slices in LABELLED.items():
             batch = random_batch(size, samples, slices)
-            rows.append([patch, labelled, *measure(arguments.preset, batch, batch, arguments.rounds, device)])
+            rows.append([patch, labelled, *measure(arguments, batch, batch, device)])
         for thickness in arguments.cut_to if samples == 1 else ():
             batch = random_batch(size, samples, LABELLED["1"])
-            times = measure(arguments.preset, batch, cut(batch, thickness), arguments.rounds, device)
+            times = measure(arguments, batch, cut(batch, thickness), device)
             rows.append([patch, f"1, the patch cut to {thickness} slices", *times])
     publish(
         f"One step of retraining, {arguments.preset} 3D U-Net",
         ["batch", "labelled slices", "seconds, all logits", "seconds, labelled voxels' needs", "ratio"],
         rows,
         notes=[
-            f"Medians of {arguments.rounds} rounds on {device}, in float32, with frozen batch norm. Both give the same "
-            "gradients, but where the patch is cut."
+            f"Medians of {arguments.rounds} rounds on {device}, all logits in {arguments.whole_precision}, labelled "
+            f"voxels' needs in {arguments.precision}, with frozen batch norm. Both give the same gradients, but for "
+            "rounding and where the patch is cut."
         ],
     )
 
@@ -109,6 +110,8 @@ if __name__ == "__main__":
     options.add_argument("--patch", type=int, nargs=3, default=(96, 96, 96), help="voxels, in batches of one")
     options.add_argument("--small-patch", type=int, nargs=3, default=(40, 56, 40), help="voxels, in batches of two")
     options.add_argument("--cut-to", type=int, nargs="*", default=(48, 32), help="slices of the first axis")
+    options.add_argument("--precision", choices=PRECISIONS, default="float32", help="of what labelled voxels need")
+    options.add_argument("--whole-precision", choices=PRECISIONS, default="float32", help="of all logits")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     main(options.parse_args())

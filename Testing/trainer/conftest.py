@@ -29,3 +29,4 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr("unetseg.inference.precision._fastest", lambda *where: torch.float32)
+    monkeypatch.setattr("unetseg.training.precision._fastest_on_cpu", lambda *where: torch.float32)

@@ -173,7 +173,8 @@ class TrainingSettings:
         validations: how many times the held-out data is measured, evenly over the budget.
         patience: validations without a gain after which training stops; 0: never.
         checkpoint_seconds: wall time between checkpoints.
-        precision: of the convolutions; ``auto`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
+        precision: of the convolutions; ``auto`` is bfloat16 on a CUDA device that has it and on a CPU where it is
+            measured to be faster, float32 elsewhere.
     """
 
     seconds: float | None = None

@@ -9,7 +9,11 @@ import speed_training_step
 def test_both_kinds_of_step_are_timed_for_every_arrangement_of_slices(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "RESULTS", tmp_path / "RESULTS.md")
     sizes = {"patch": (16, 8, 8), "small_patch": (8, 8, 8), "cut_to": (8,)}
-    speed_training_step.main(argparse.Namespace(preset="compact", rounds=2, device="cpu", **sizes))
+    speed_training_step.main(
+        argparse.Namespace(
+            preset="compact", rounds=2, device="cpu", precision="float32", whole_precision="bfloat16", **sizes
+        )
+    )
     printed = capsys.readouterr().out
     assert (tmp_path / "RESULTS.md").read_text("utf-8").strip() == printed.strip()
     assert "## One step of retraining, compact 3D U-Net" in printed

@@ -13,6 +13,7 @@ from ..config import TrainingSettings
 from ..data.batches import Batch
 from ..inference import CHANNELS_LAST, without_tf32
 from ..losses import Loss
+from .precision import rounded
 from .state import TrainingState, norm_layers
 from .targeted import targeted_logits
 
@@ -53,9 +54,7 @@ def training_step(
     with _buffers_restored_on_failure(state.network) as failed, without_tf32(device):
         set_training_mode(state.network, freeze_statistics=freeze_statistics)
         state.optimiser.zero_grad(set_to_none=True)
-        # Even switched off, autocast refuses devices and types that it does not know in this version of torch.
-        half = precision != torch.float32
-        with torch.autocast(device.type, dtype=precision) if half else contextlib.nullcontext():
+        with rounded(precision, device):
             logits, region = targeted_logits(state.network, image, batch.weight)
         if batch.opinion is None:
             terms = loss.terms(logits, region.of(target), region.of(weight))

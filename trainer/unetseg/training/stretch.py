@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-import torch
-
 from .. import losses
 from ..networks import UNet
 from .blueprint import Blueprint
@@ -15,6 +13,7 @@ from .control import Control
 from .curve import Curve
 from .gate import Measure, Verdict
 from .loop import Tools, TrainingLoop
+from .precision import training_precision
 from .progress import Report
 from .rehearsal import Batches
 from .request import TrainingRequest
@@ -93,7 +92,7 @@ class Course:
                 control=self.control,
             ),
             settings=settings,
-            precision=training_precision("float32" if retreated else settings.precision, device),
+            precision=training_precision("float32" if retreated else settings.precision, self.network, device),
             freeze_statistics=self.request.start is not None,
             until=until,
         )
@@ -115,10 +114,3 @@ class Course:
             verdict=verdict,
             counters=Counters(),
         )
-
-
-def training_precision(name: str, device: torch.device) -> torch.dtype:
-    """The autocast precision: bfloat16 on a CUDA device that has it, or where it is asked for; else float32."""
-    # Not is_bf16_supported: it is true as well of older devices, which only emulate it, slowly.
-    has_bfloat16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.bfloat16 if name == "bfloat16" or (name == "auto" and has_bfloat16) else torch.float32
