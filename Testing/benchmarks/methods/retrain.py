@@ -24,6 +24,7 @@ WITHOUT_LOOP: Mapping[str, Any] = {
     "distillation_weight": 0.0,
     "either_contrast": False,
     "augment_corrections": True,
+    "statistics_share": 1.0,
 }
 """Settings of a training in which every labelled voxel weighs the same and the last weights are the result."""
 

@@ -32,10 +32,10 @@ class Batches:
         return Batch(image=image, target=target, weight=torch.ones(2, 4, 4))
 
 
-def make(settings, *, validate=None, batches=None, control=None, dropout=0.0):
+def make(settings, *, validate=None, batches=None, control=None, dropout=0.0, norm=False):
     settings = replace(settings, learning_rate=0.1)
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout(dropout))
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2) if norm else nn.Identity(), nn.Dropout(dropout))
     state = TrainingState(network, settings=settings)
     told, logged, written = [], [], []
     tools = Tools(
@@ -52,7 +52,6 @@ def make(settings, *, validate=None, batches=None, control=None, dropout=0.0):
         tools,
         settings=settings,
         precision=torch.float32,
-        freeze_statistics=False,
     )
     return loop, told, logged, written
 
@@ -65,6 +64,18 @@ def test_exactly_the_budgeted_iterations_are_done_in_order():
     assert [record["iteration"] for record in logged] == list(range(1, 8))
     assert loop.state.counters.iteration == 7
     assert loop.fraction == 1.0
+
+
+@pytest.mark.parametrize(("share", "learned"), [(0.0, 0), (0.3, 3), (0.34, 4), (1.0, 10)])
+def test_batch_norm_learns_its_statistics_for_a_share_of_the_budget_and_then_keeps_them(share, learned):
+    loop, _, _, _ = make(TrainingSettings(iterations=10, statistics_share=share), norm=True)
+    norm = loop.state.network[1]
+    seen = []
+    norm.register_forward_hook(lambda layer, *_: seen.append((layer.training, layer.running_mean.tolist())))
+    loop.run()
+    assert [training for training, _ in seen] == [True] * learned + [False] * (10 - learned)
+    assert norm.num_batches_tracked == learned
+    assert len({tuple(mean) for _, mean in seen[max(0, learned - 1) :]}) == 1
 
 
 def test_training_lowers_the_loss():

@@ -50,7 +50,6 @@ class TrainingLoop:
 
     Args:
         precision: of the convolutions (autocast); losses are always float32.
-        freeze_statistics: batch norm keeps its running statistics, as retraining wants it.
         until: share of the budget at which to end, but for the first step of all, which is always made; the learning
             rate follows the whole budget.
     """
@@ -62,14 +61,12 @@ class TrainingLoop:
         *,
         settings: TrainingSettings,
         precision: torch.dtype,
-        freeze_statistics: bool,
         until: float = 1.0,
     ) -> None:
         self.state = state
         self.tools = tools
         self.settings = settings
         self.precision = precision
-        self.freeze_statistics = freeze_statistics
         self.until = until
         # Monotonic, so that a changed wall clock or daylight saving does not end a training.
         self._start = time.monotonic() - state.counters.seconds
@@ -99,7 +96,7 @@ class TrainingLoop:
                 settings=self.settings,
                 learning_rate=rate,
                 precision=self.precision,
-                freeze_statistics=self.freeze_statistics,
+                freeze_statistics=self.fraction >= self.settings.statistics_share,
             )
             self._accept(result)
             self._count(iteration=self.state.counters.iteration + 1)

@@ -60,6 +60,7 @@ def check_settings(settings: TrainingSettings) -> None:
         "edit_weight must be positive": settings.edit_weight > 0,
         "replay_share must lie in [0, 1)": 0 <= settings.replay_share < 1,
         "distillation_weight must not be negative": settings.distillation_weight >= 0,
+        "statistics_share must lie in [0, 1]": 0 <= settings.statistics_share <= 1,
         "trial_share must lie in (0, 1)": 0 < settings.trial_share < 1,
         "validations must not be negative": settings.validations >= 0,
         "patience must not be negative": settings.patience >= 0,

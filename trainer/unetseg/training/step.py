@@ -86,7 +86,8 @@ def _distillation(logits: Tensor, opinion: Tensor, weight: Tensor) -> Tensor:
 def set_training_mode(network: nn.Module, *, freeze_statistics: bool) -> None:
     """Training mode; with ``freeze_statistics`` batch norm keeps using its running statistics.
 
-    Retraining freezes them: those of one or two patches drift. Their scale and shift stay trainable.
+    Those of a few patches drift, so that retraining freezes them from its start and a new network's training once they
+    are known (``TrainingSettings.statistics_share``). Scale and shift stay trainable.
     """
     network.train()
     if freeze_statistics:

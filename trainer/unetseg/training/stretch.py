@@ -69,7 +69,7 @@ class Course:
         """
         settings = self.request.settings
         if self.request.start is not None:
-            settings = replace(settings, learning_rate=settings.fine_tuning_rate)
+            settings = replace(settings, learning_rate=settings.fine_tuning_rate, statistics_share=0.0)
         state = state or TrainingState(self.network, settings=settings)
         if known:
             state.set_best(known)
@@ -93,7 +93,6 @@ class Course:
             ),
             settings=settings,
             precision=training_precision("float32" if retreated else settings.precision, self.network, device),
-            freeze_statistics=self.request.start is not None,
             until=until,
         )
         loop.run()
