@@ -1,5 +1,7 @@
 """The step is checked with a network of two weights, where everything can be worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -114,6 +116,19 @@ def test_frozen_statistics_stay_while_scale_and_shift_learn():
     assert not torch.equal(net[1].bias, before["1.bias"])
     run(state, batch(), freeze_statistics=False)
     assert not torch.equal(net[1].running_mean, before["1.running_mean"])
+
+
+def test_running_statistics_begin_as_the_mean_of_the_first_batches():
+    """Of the norm's input, which the weights change little; later a batch counts a tenth."""
+    net = network()
+    state = TrainingState(net, settings=SETTINGS)
+    means, expected = [], torch.zeros(())
+    net[1].register_forward_pre_hook(lambda layer, inputs: means.append(inputs[0].detach().mean((0, 2, 3))))
+    for iteration in range(14):
+        state.counters = replace(state.counters, iteration=iteration)
+        run(state, batch(), learning_rate=0.05)
+        expected = torch.stack(means).mean(0) if iteration < 10 else 0.9 * expected + 0.1 * means[-1]
+        torch.testing.assert_close(net[1].running_mean, expected)
 
 
 def test_training_mode_reaches_every_layer_again_after_freezing():

@@ -103,7 +103,7 @@ def copied(tensors: Mapping[str, Tensor]) -> Tensors:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
-def norm_layers(network: nn.Module) -> Iterator[nn.Module]:
+def norm_layers(network: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
     """The layers that keep running statistics."""
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -17,6 +17,9 @@ from .precision import rounded
 from .state import TrainingState, norm_layers
 from .targeted import targeted_logits
 
+NORM_MOMENTUM = 0.1
+"""Of the running statistics: how much the newest batch counts."""
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -53,6 +56,9 @@ def training_step(
     target, weight = batch.target.to(device), batch.weight.to(device)
     with _buffers_restored_on_failure(state.network) as failed, without_tf32(device):
         set_training_mode(state.network, freeze_statistics=freeze_statistics)
+        for layer in norm_layers(state.network):
+            # Of the first batches the plain mean, so that short trainings are not held back by the initial values.
+            layer.momentum = max(NORM_MOMENTUM, 1.0 / (1 + state.counters.iteration))
         state.optimiser.zero_grad(set_to_none=True)
         with rounded(precision, device):
             logits, region = targeted_logits(state.network, image, batch.weight)
