@@ -156,8 +156,8 @@ class TrainingSettings:
             to 0.
         fine_tuning_rate: the same for a network that is retrained.
         statistics_share: of a new network's budget, in which batch norm uses each batch's statistics and averages them.
-            From then on it uses the averages, as where the network is applied: the network learns with what it will
-            meet, and a step computes only what its labelled voxels need. 1: never. A retraining uses them at once.
+            From then on it uses the averages, as where the network is applied. None: 0.5 where most of what it sees is
+            unlabelled, else 1. A retraining uses the averages at once.
         clip_norm: gradients are scaled to at most this global norm.
         ema_decay: of the averaged weights, which are the ones validated and saved.
         class_weight_limits: class weights ∝ 1/√frequency are clipped to this range.
@@ -188,7 +188,7 @@ class TrainingSettings:
     fine_tuning_rate: float = 3e-4
     weight_decay: float = 1e-5
     warmup_fraction: float = 0.1
-    statistics_share: float = 0.3
+    statistics_share: float | None = None
     clip_norm: float = 1.0
     ema_decay: float = 0.99
     class_weight_limits: tuple[float, float] = (0.25, 4.0)

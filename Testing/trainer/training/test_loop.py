@@ -32,7 +32,7 @@ class Batches:
         return Batch(image=image, target=target, weight=torch.ones(2, 4, 4))
 
 
-def make(settings, *, validate=None, batches=None, control=None, dropout=0.0, norm=False):
+def make(settings, *, validate=None, batches=None, control=None, dropout=0.0, norm=False, share=1.0):
     settings = replace(settings, learning_rate=0.1)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2) if norm else nn.Identity(), nn.Dropout(dropout))
@@ -52,6 +52,7 @@ def make(settings, *, validate=None, batches=None, control=None, dropout=0.0, no
         tools,
         settings=settings,
         precision=torch.float32,
+        statistics_share=share,
     )
     return loop, told, logged, written
 
@@ -68,7 +69,7 @@ def test_exactly_the_budgeted_iterations_are_done_in_order():
 
 @pytest.mark.parametrize(("share", "learned"), [(0.0, 0), (0.3, 3), (0.34, 4), (1.0, 10)])
 def test_batch_norm_learns_its_statistics_for_a_share_of_the_budget_and_then_keeps_them(share, learned):
-    loop, _, _, _ = make(TrainingSettings(iterations=10, statistics_share=share), norm=True)
+    loop, _, _, _ = make(TrainingSettings(iterations=10), norm=True, share=share)
     norm = loop.state.network[1]
     seen = []
     norm.register_forward_hook(lambda layer, *_: seen.append((layer.training, layer.running_mean.tolist())))

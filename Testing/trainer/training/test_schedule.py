@@ -1,10 +1,13 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from unetseg.config import AugmentationSettings, TrainingSettings
+from unetseg.data import PreparedCase
 from unetseg.errors import SettingsError
-from unetseg.training.schedule import budget_fraction, check_settings, learning_rate_factor
+from unetseg.training.schedule import budget_fraction, check_settings, learning_rate_factor, statistics_share
+from unetseg.volume import UNLABELLED
 
 
 def test_warm_up_is_linear_and_cosine_ends_at_zero():
@@ -67,3 +70,27 @@ def test_unusable_augmentation_is_refused_with_the_rule_and_the_value(changes, t
 def test_default_settings_with_a_budget_are_usable():
     check_settings(TrainingSettings(seconds=1.0))
     check_settings(TrainingSettings(iterations=1))
+
+
+@pytest.mark.parametrize(
+    ("labelled", "dimensions", "share"),
+    [
+        (np.s_[:], 3, 1.0),
+        (np.s_[:3], 3, 1.0),
+        (np.s_[:2], 3, 0.5),
+        (np.s_[:1], 3, 0.5),
+        (np.s_[:1], 2, 1.0),
+        (np.s_[:, :3], 2, 1.0),
+        (np.s_[:, :2], 2, 0.5),
+    ],
+)
+def test_statistics_are_learned_for_half_of_the_budget_where_most_of_what_is_seen_is_unlabelled(
+    labelled, dimensions, share
+):
+    """Of 4 slices; a network in 2D sees those only that show a label."""
+    annotation = np.full((4, 4, 5), UNLABELLED, np.uint8)
+    annotation[labelled] = 0
+    case = PreparedCase("", np.zeros((1, 4, 4, 5), np.float32), annotation, None, (1.0, 1.0, 1.0))
+    settings = TrainingSettings(iterations=1)
+    assert statistics_share(settings, [case, case], dimensions) == share
+    assert statistics_share(dataclasses.replace(settings, statistics_share=0.2), [case], dimensions) == 0.2

@@ -50,6 +50,7 @@ class TrainingLoop:
 
     Args:
         precision: of the convolutions (autocast); losses are always float32.
+        statistics_share: of the budget, in which batch norm uses each batch's statistics; then it uses their average.
         until: share of the budget at which to end, but for the first step of all, which is always made; the learning
             rate follows the whole budget.
     """
@@ -61,12 +62,14 @@ class TrainingLoop:
         *,
         settings: TrainingSettings,
         precision: torch.dtype,
+        statistics_share: float,
         until: float = 1.0,
     ) -> None:
         self.state = state
         self.tools = tools
         self.settings = settings
         self.precision = precision
+        self.statistics_share = statistics_share
         self.until = until
         # Monotonic, so that a changed wall clock or daylight saving does not end a training.
         self._start = time.monotonic() - state.counters.seconds
@@ -96,7 +99,7 @@ class TrainingLoop:
                 settings=self.settings,
                 learning_rate=rate,
                 precision=self.precision,
-                freeze_statistics=self.fraction >= self.settings.statistics_share,
+                freeze_statistics=self.fraction >= self.statistics_share,
             )
             self._accept(result)
             self._count(iteration=self.state.counters.iteration + 1)

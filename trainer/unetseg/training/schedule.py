@@ -1,16 +1,22 @@
-"""The training budget and the learning rate that follows it."""
+"""The training budget, and what follows it: the learning rate and the norms' statistics."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from ..config import AugmentationSettings, TrainingSettings
+from ..data import PreparedCase
 from ..errors import SettingsError
+from ..volume import UNLABELLED
 
 MAX_SEED = 2**64 - 1
 """The largest that torch takes."""
+SPARSE_STATISTICS_SHARE = 0.5
+"""``TrainingSettings.statistics_share`` where most voxels are unlabelled."""
 
 
 def budget_fraction(settings: TrainingSettings, *, iteration: int, seconds: float) -> float:
@@ -37,6 +43,21 @@ def learning_rate_factor(fraction: float, *, warmup_fraction: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (fraction - warmup_fraction) / (1.0 - warmup_fraction)))
 
 
+def statistics_share(settings: TrainingSettings, cases: Sequence[PreparedCase], dimensions: int) -> float:
+    """As set, or as the cases are labelled: patches around a few slices are not what the network meets in a volume.
+
+    A network in 2D sees nothing but slices, of which those count that show a label.
+    """
+    if settings.statistics_share is not None:
+        return settings.statistics_share
+    labelled = voxels = 0
+    for case in cases:
+        known = case.annotation != UNLABELLED
+        seen = known[known.any(axis=(1, 2))] if dimensions == 2 else known
+        labelled, voxels = labelled + int(np.count_nonzero(seen)), voxels + seen.size
+    return 1.0 if 2 * labelled > voxels else SPARSE_STATISTICS_SHARE
+
+
 def check_settings(settings: TrainingSettings) -> None:
     """Raises ``SettingsError`` for the first setting that cannot be used."""
     if (settings.seconds is None) == (settings.iterations is None):
@@ -60,7 +81,7 @@ def check_settings(settings: TrainingSettings) -> None:
         "edit_weight must be positive": settings.edit_weight > 0,
         "replay_share must lie in [0, 1)": 0 <= settings.replay_share < 1,
         "distillation_weight must not be negative": settings.distillation_weight >= 0,
-        "statistics_share must lie in [0, 1]": 0 <= settings.statistics_share <= 1,
+        "statistics_share must lie in [0, 1]": settings.statistics_share is None or 0 <= settings.statistics_share <= 1,
         "trial_share must lie in (0, 1)": 0 < settings.trial_share < 1,
         "validations must not be negative": settings.validations >= 0,
         "patience must not be negative": settings.patience >= 0,

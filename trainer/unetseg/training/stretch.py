@@ -48,6 +48,7 @@ class Course:
         name: Name,
         batches: Batches,
         *,
+        statistics_share: float = 0.0,
         until: float = 1.0,
         state: TrainingState | None = None,
         verdict: Verdict | None = None,
@@ -58,6 +59,7 @@ class Course:
         """Train the network, until this share of the budget is used.
 
         Args:
+            statistics_share: of the budget, in which batch norm uses each batch's statistics.
             state: of the stretch before, to go on from; None for the first, or to ``resume``.
             verdict: of the gate, on the stretch before; None for the first.
             resume: go on from the checkpoint of this stretch.
@@ -69,7 +71,7 @@ class Course:
         """
         settings = self.request.settings
         if self.request.start is not None:
-            settings = replace(settings, learning_rate=settings.fine_tuning_rate, statistics_share=0.0)
+            settings = replace(settings, learning_rate=settings.fine_tuning_rate)
         state = state or TrainingState(self.network, settings=settings)
         if known:
             state.set_best(known)
@@ -93,6 +95,7 @@ class Course:
             ),
             settings=settings,
             precision=training_precision("float32" if retreated else settings.precision, self.network, device),
+            statistics_share=statistics_share,
             until=until,
         )
         loop.run()

@@ -31,6 +31,7 @@ from .progress import Dice, Progress, Report
 from .replay import Replay, cut_pieces, read_replay, write_replay
 from .request import TrainingRequest, TrainingResult, check_request
 from .retrain import Retraining
+from .schedule import statistics_share
 from .stretch import Course
 from .validation import validator
 
@@ -140,7 +141,8 @@ def _learn(course: Course, cases: PreparedCases) -> Outcome:
         seed=settings.seed,
     )
     validate = validator(course.network, cases.held_out, plan=plan, classes=classes) if cases.held_out else None
-    state = course.run("whole", batches, resume=request.resume, validate=validate)
+    share = statistics_share(settings, cases.trained, plan.dimensions)
+    state = course.run("whole", batches, statistics_share=share, resume=request.resume, validate=validate)
     course.network.load_state_dict(state.best or state.average)
     return Outcome(state.counters.iteration, state.counters.seconds, after=state.counters.best_dice)
 
