@@ -186,18 +186,20 @@ def test_model_and_image_stay_warm_until_their_files_change(
 
     monkeypatch.setattr(jobs, "load_model", counted("model", jobs.load_model))
     monkeypatch.setattr(image_io, "read_volume", counted("image", image_io.read_volume))
+    monkeypatch.setattr(inference.engine, "FusedUNet", counted("form", inference.engine.FusedUNet))
     warm = jobs.Warm()
     segment(model, [image], warm=warm)
     segment(model, [image], warm=warm)
-    assert read == ["model", "image"]
+    assert read == ["model", "image", "form"]
     segment(model, [image], warm=warm, region=((0, 0, 0), (3, 9, 9)))
-    assert read == ["model", "image", "image"]
+    assert read == ["model", "image", "form", "image"]
     save_small_model(model)
     segment(model, [image], warm=warm, region=((0, 0, 0), (3, 9, 9)))
-    assert read == ["model", "image", "image", "model"]
+    assert read == ["model", "image", "form", "image", "model", "form"]
+    del read[:]
     warm.release()
     segment(model, [image], warm=warm)
-    assert read == ["model", "image", "image", "model", "model", "image"]
+    assert read == ["model", "image", "form"]
 
 
 def test_describe_lists_what_the_tables_hold(model: Path, image: Path) -> None:
