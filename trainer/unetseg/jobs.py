@@ -146,7 +146,7 @@ def segment(
     outputs, inputs = (label_map, uncertainty, probabilities), (model, *images, confirmed)
     _check_outputs([path for path in outputs if path], inputs=[path for path in inputs if path])
     report(Progress("", "reading", 0.0))
-    loaded, engine = warm.model(model), warm.engine(model)
+    engine, loaded = warm.engine(model), warm.model(model)  # in this order the one before is forgotten first
     case = warm.input(images, loaded.document.plan, region)
     control.check()
     given = None if confirmed is None else read_annotation(confirmed, case.whole)[0].array[case.box]

@@ -16,7 +16,7 @@ def network():
     return random_network("unet_3d", norm="batch", pooling=((2, 2, 2),))
 
 
-FASTEST = precision._fastest
+FASTEST, HAS_BFLOAT16 = precision._fastest, precision.has_bfloat16
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,7 @@ def forgetful(float32, monkeypatch):
     """Measuring again, unlike all other tests."""
     FASTEST.cache_clear()
     monkeypatch.setattr(precision, "_fastest", FASTEST)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: device.type != "mps")
     yield
     FASTEST.cache_clear()
 
@@ -44,17 +45,35 @@ def test_auto_takes_16_bit_where_it_is_clearly_faster_and_measures_once(network,
 
 
 def test_what_else_the_machine_does_for_a_while_speaks_for_neither(network, monkeypatch):
-    """Float32 is disturbed in every turn but one."""
+    """Float32 is disturbed in every turn but the last."""
     order = []
 
     def seconds(kind):
         order.append(kind)
-        return 5.0 if kind == torch.float32 and len(order) > 2 else 1.0
+        return 5.0 if kind == torch.float32 and len(order) < 2 * precision.ROUNDS - 1 else 1.0
 
     monkeypatch.setattr(precision, "_convolution", lambda kind, *where: lambda: kind)
     monkeypatch.setattr(precision, "_seconds", lambda run: seconds(run()))
     assert choose_precision("auto", network, CPU) == torch.float32
     assert order == [torch.float32, torch.bfloat16] * precision.ROUNDS
+
+
+def test_the_first_turn_in_which_16_bit_is_no_faster_decides(network, monkeypatch):
+    order = []
+    monkeypatch.setattr(precision, "_convolution", lambda kind, *where: lambda: kind)
+    monkeypatch.setattr(precision, "_seconds", lambda run: order.append(run()) or 1.0)
+    assert choose_precision("auto", network, CPU) == torch.float32
+    assert order == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize(("capability", "has"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_a_processor_without_wide_instructions_is_not_asked(monkeypatch, capability, has):
+    """There one convolution in bfloat16 takes seconds."""
+    monkeypatch.setattr(precision, "has_bfloat16", HAS_BFLOAT16)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert HAS_BFLOAT16(CPU) == has
+    if not has:
+        assert precision.faster_precision(CPU, lambda kind: pytest.fail("was tried")) == torch.float32
 
 
 @pytest.mark.parametrize("name", ["unet_2d", "unet_3d"])

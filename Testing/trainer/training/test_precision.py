@@ -40,10 +40,10 @@ def test_only_gpus_that_have_bfloat16_compute_in_it_unasked(monkeypatch, capabil
 def test_a_cpu_takes_what_is_measured_once_at_the_second_levels_width(monkeypatch, expected):
     asked = []
     monkeypatch.setattr(precision, "_step", lambda *of: asked.append(of) or of[0])
-    monkeypatch.setattr(precision, "faster_precision", lambda runs: runs[expected])
+    monkeypatch.setattr(precision, "faster_precision", lambda device, run_in: run_in(expected))
     assert training_precision("auto", network(), CPU) == expected
     assert training_precision("auto", network(), CPU) == expected
-    assert asked == [(torch.float32, 3, 16), (torch.bfloat16, 3, 16)]
+    assert asked == [(expected, 3, 16)]
 
 
 @pytest.mark.parametrize("name", ["unet_2d", "unet_3d", "attention_unet"])

@@ -8,7 +8,7 @@ from .engine import Engine
 from .fused import CHANNELS_LAST
 from .interrupt import interruptible
 from .memory import is_out_of_memory, limit_bytes
-from .precision import AUTO, PRECISIONS, faster_precision, without_tf32
+from .precision import AUTO, PRECISIONS, faster_precision, has_bfloat16, without_tf32
 from .predict import predict, predict_labels
 from .segment import Segmentation, segment, segment_prepared
 from .winograd import ONEDNN
@@ -26,6 +26,7 @@ __all__ = [
     "calibrate",
     "choose_device",
     "faster_precision",
+    "has_bfloat16",
     "int8_dice_loss",
     "interruptible",
     "is_out_of_memory",

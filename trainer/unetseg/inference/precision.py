@@ -85,20 +85,33 @@ def check_int8(network: UNet, device: torch.device) -> None:
         raise SettingsError("int8 is for networks with padding, and with batch norm or none", remedy=other)
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device may have instructions for it."""
+    if device.type == "cpu":
+        return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    # Not is_bf16_supported: it is true as well of older devices, which only emulate it, slowly.
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 @functools.cache
 def _fastest(device: torch.device, dimensions: int, channels: int, threads: int) -> torch.dtype:
     """Measured once for a device, number of threads and width of network."""
-    if device.type not in SLAB_VOXELS:
+    return faster_precision(device, lambda precision: _convolution(precision, device, dimensions, channels))
+
+
+def faster_precision(device: torch.device, run_in: Callable[[torch.dtype], Callable[[], object]]) -> torch.dtype:
+    """Bfloat16 where a run in it takes clearly less time than one in float32, else float32.
+
+    It is not tried where it cannot be: a processor without its instructions computes it number by number, and a single
+    convolution can take seconds.
+    """
+    if not has_bfloat16(device):
         return torch.float32
-    return faster_precision({each: _convolution(each, device, dimensions, channels) for each in PRECISIONS.values()})
-
-
-def faster_precision(runs: Mapping[torch.dtype, Callable[[], object]]) -> torch.dtype:
-    """Bfloat16 where its run takes clearly less time than that of float32, else float32."""
+    runs = {precision: run_in(precision) for precision in PRECISIONS.values()}
     for run in runs.values():
         run()  # the first time also chooses the kernel
-    turns = [{precision: _seconds(run) for precision, run in runs.items()} for _ in range(ROUNDS)]
-    # In every turn: what else the machine does slows now this one and now that one.
+    turns = ({precision: _seconds(run) for precision, run in runs.items()} for _ in range(ROUNDS))
+    # In every turn: what else the machine does slows now this one and now that one. The first that it loses decides.
     faster = all(WORTH_IT * turn[torch.bfloat16] < turn[torch.float32] for turn in turns)
     return torch.bfloat16 if faster else torch.float32
 

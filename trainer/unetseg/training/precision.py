@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..inference import AUTO, CHANNELS_LAST, PRECISIONS, faster_precision
+from ..inference import AUTO, CHANNELS_LAST, PRECISIONS, faster_precision, has_bfloat16
 from ..networks import UNet
 from .convolution import convolve
 
@@ -24,13 +24,11 @@ def training_precision(name: str, network: UNet, device: torch.device) -> torch.
     """
     if name != AUTO:
         return PRECISIONS[name]
-    if device.type == "cuda":  # not is_bf16_supported: it is true as well of older devices, which emulate it, slowly
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    if device.type == "cpu":
-        # Of the second level: between the few channels of the first and the many of the deepest.
-        channels = max(tensor.shape[0] for tensor in network.encoders[1].parameters())
-        return _fastest_on_cpu(network.dimensions, channels, torch.get_num_threads())
-    return torch.float32
+    if device.type != "cpu":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    # Of the second level: between the few channels of the first and the many of the deepest.
+    channels = max(tensor.shape[0] for tensor in network.encoders[1].parameters())
+    return _fastest_on_cpu(network.dimensions, channels, torch.get_num_threads())
 
 
 def rounded(precision: torch.dtype, device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -41,7 +39,7 @@ def rounded(precision: torch.dtype, device: torch.device) -> contextlib.Abstract
 
 @functools.cache
 def _fastest_on_cpu(dimensions: int, channels: int, threads: int) -> torch.dtype:
-    return faster_precision({each: _step(each, dimensions, channels) for each in PRECISIONS.values()})
+    return faster_precision(torch.device("cpu"), lambda precision: _step(precision, dimensions, channels))
 
 
 def _step(precision: torch.dtype, dimensions: int, channels: int) -> Callable[[], object]:
