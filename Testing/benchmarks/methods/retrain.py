@@ -26,8 +26,8 @@ WITHOUT_LOOP: Mapping[str, Any] = {
     "augment_corrections": True,
     "statistics_share": 1.0,
 }
-"""Of a training in which every labelled voxel weighs the same, norms use the statistics of each batch until the end, and
-the last weights are the result."""
+"""Of a training in which every labelled voxel weighs the same, norms use each batch's statistics until the end, and the
+last weights are the result."""
 
 WITHOUT_GATE: Mapping[str, Any] = {"held_out_slices": {}, "replay": None}
 """Of its request: nothing is there to judge the result on."""
