@@ -10,7 +10,7 @@ from unetseg.inference import Engine, predict
 from unetseg.inference.fused import FusedUNet
 from unetseg.inference.memory import Attempt
 from unetseg.inference.quantised import QuantisedUNet, activation_names
-from unetseg.networks import UNet
+from unetseg.networks import UNet3d
 
 PATCH = (8, 8, 8)
 FLOAT32, BFLOAT16, UINT8 = (
@@ -33,12 +33,12 @@ def test_a_form_is_kept_for_the_next_image_until_another_is_needed():
 
 @pytest.mark.parametrize(
     ("norm", "attempt", "kind"),
-    [("batch", FLOAT32, FusedUNet), ("batch", UINT8, QuantisedUNet), ("instance", FLOAT32, UNet)],
+    [("batch", FLOAT32, FusedUNet), ("batch", UINT8, QuantisedUNet), ("instance", FLOAT32, UNet3d)],
 )
 def test_the_form_fits_network_and_precision(norm, attempt, kind):
     own = network(norm)
     engine = Engine(own, patch_size=PATCH, ranges=dict.fromkeys(activation_names(own), 1.0))
-    assert type(engine.form(attempt)) is (kind if kind is not UNet else type(own))
+    assert type(engine.form(attempt)) is kind
     assert engine.form(attempt) is not own
 
 
