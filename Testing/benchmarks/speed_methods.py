@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speed import Work
+from unetseg.allocator import keep_freed_memory
 from unetseg.errors import unknown_name
 from unetseg.inference import AUTO, CHANNELS_LAST, PRECISIONS, Engine, available_devices, predict_labels, without_tf32
 from unetseg.inference.layout import padded_shape
@@ -126,7 +127,8 @@ def nnunet(
 
 
 def ours(model: Model, image: Tensor, *, device: torch.device, tile: int, precision: str = AUTO) -> Segment:
-    """The product's own engine."""
+    """The product's own engine, in a process that treats memory as the product's processes do."""
+    keep_freed_memory()
     return partial(predict_labels, Engine.of(model), image, device=device, precision=precision)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from methods.all_logits import Whole
 from results import publish
+from unetseg.allocator import keep_freed_memory
 from unetseg.config import TrainingSettings
 from unetseg.data.batches import Batch
 from unetseg.inference import CHANNELS_LAST, PRECISIONS, choose_device
@@ -80,6 +81,7 @@ def measure(arguments: argparse.Namespace, batch: Batch, targeted_batch: Batch, 
 
 
 def main(arguments: argparse.Namespace) -> None:
+    keep_freed_memory()  # as the product's processes do; it is good for both kinds of step
     torch.manual_seed(0)
     device = choose_device(arguments.device).device
     rows: list[list[object]] = []

@@ -18,7 +18,7 @@ MODULES = {
     for path in sorted((TRAINER / "unetseg").rglob("*.py"))
 }
 
-STDLIB_ROOMS = {"errors", "files", "messages", "protocol", "records", "versions"}
+STDLIB_ROOMS = {"allocator", "errors", "files", "messages", "protocol", "records", "versions"}
 CLASSICAL_ROOMS = {
     *("config", "volume", "array_file", "labelled_slices", "suggestion", "image_io", "planning", "phantom"),
     *("preprocessing", "postprocessing", "metrics", "data.weight_maps"),
@@ -51,7 +51,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "jobs": (ALL_BUT_ENTRIES, ARRAYS | {"torch"}),
     "worker": (ALL_BUT_ENTRIES, ARRAYS | {"torch"}),
     "cli": (ALL_BUT_ENTRIES, ARRAYS | {"torch"}),
-    "__main__": ({"cli", "worker"}, set()),
+    "__main__": ({"allocator", "cli", "worker"}, set()),
 }
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..allocator import give_back_memory
 from ..errors import DeviceError
 
 GIB = 2**30
@@ -88,6 +89,7 @@ def choose_device(request: str = "auto", *, needed_bytes: int = 0) -> DeviceChoi
 
 def free_bytes(device: torch.device) -> int:
     """The device's free memory now; 0 for a device that has gone."""
+    give_back_memory()  # what this process keeps for itself is free to it
     return next((each.free_bytes for each in available_devices() if torch.device(each.name) == device), 0)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from .. import protocol
+from ..allocator import give_back_memory
 from ..errors import CancelledError, InternalError, MemoryLimitError, ProtocolError, SettingsError, UnetsegError
 from ..failures import explain
 from ..files import locked_folder
@@ -154,6 +155,7 @@ class Worker:
                 self._latest = None
             if isinstance(reply, Failed) and reply.code == MemoryLimitError.code:
                 self._performer.warm.release()
+            give_back_memory()
             if reply is not None:
                 self._send(reply)
         self._ended.set()
