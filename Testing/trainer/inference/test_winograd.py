@@ -26,6 +26,37 @@ def test_four_numbers_filtered_by_three():
 
 
 @needs_onednn
+@pytest.mark.parametrize("group_values", [1, 2**21])
+@pytest.mark.parametrize("padding", [(0, 0, 0), (0, 1, 1), (1, 1, 1)])
+@pytest.mark.parametrize(("samples", "depth"), [(1, 3), (1, 4), (2, 7), (1, 10)])
+@torch.inference_mode()
+def test_in_16_bit_it_rounds_little_more_than_the_plain_convolution(samples, depth, padding, group_values, monkeypatch):
+    monkeypatch.setattr(winograd, "GROUP_VALUES", group_values)
+    torch.manual_seed(0)
+    x, weight, bias = channels_last(samples, 64, depth, 8, 9), torch.randn(48, 64, 3, 3, 3), torch.randn(48)
+    exact = functional.conv3d(x.double(), weight.double(), bias.double(), padding=padding)
+    x, weight, bias = (tensor.bfloat16() for tensor in (x, weight, bias))
+    plain = functional.conv3d(x, weight, bias, padding=padding)
+    result = winograd.convolve(x, weight, bias, padding)
+    assert result.dtype == torch.bfloat16
+    assert (result - exact).square().mean() < 2.5**2 * (plain - exact).square().mean()
+    assert (result - exact).abs().max() < 0.05 * exact.square().mean().sqrt()
+    unbiased = winograd.convolve(x, weight, None, padding)
+    torch.testing.assert_close(unbiased + bias[:, None, None, None], result, atol=1.0, rtol=0.02)
+
+
+@needs_onednn
+@torch.inference_mode()
+def test_small_integers_are_convolved_exactly_in_16_bit():
+    """All sums stay below 2^8, so that nothing is rounded, whatever is padded."""
+    torch.manual_seed(0)
+    x = torch.randint(-1, 2, (1, 32, 5, 4, 4)).float().contiguous(memory_format=torch.channels_last_3d)
+    weight = 2.0 * torch.randint(-1, 2, (32, 32, 3, 3, 3)) * (torch.rand(32, 32, 3, 3, 3) < 0.05)
+    expected = functional.conv3d(x, weight, padding=1)
+    assert torch.equal(winograd.convolve(x.bfloat16(), weight.bfloat16(), None, SAME).float(), expected)
+
+
+@needs_onednn
 @pytest.mark.parametrize("padding", [(0, 0, 0), (0, 1, 1), (1, 1, 1)])
 @pytest.mark.parametrize("depth", [6, 7, 8, 9, 10, 13])
 @torch.inference_mode()
@@ -88,28 +119,43 @@ SAME = (1, 1, 1)
 @pytest.mark.parametrize(
     ("image", "kernel", "stride", "padding", "expected"),
     [
-        ((1, 32, 8, 16, 16), (32, 32, 3, 3, 3), (1, 1, 1), SAME, True),
-        ((2, 32, 8, 16, 16), (32, 32, 3, 3, 3), (1, 1, 1), SAME, True),
-        ((1, 32, 3, 40, 40), (32, 32, 3, 3, 3), (1, 1, 1), (0, 1, 1), True),  # across another axis
-        ((1, 32, 8, 8, 16), (32, 32, 3, 3, 3), (1, 1, 1), SAME, False),  # too small
-        ((1, 32, 2, 40, 40), (32, 32, 3, 3, 3), (1, 1, 1), (0, 1, 1), False),  # nothing is written
-        ((1, 16, 8, 16, 16), (32, 16, 3, 3, 3), (1, 1, 1), SAME, False),
-        ((1, 32, 8, 16, 16), (16, 32, 3, 3, 3), (1, 1, 1), SAME, False),
-        ((1, 32, 8, 16, 16), (32, 32, 2, 2, 2), (1, 1, 1), SAME, False),
-        ((1, 32, 8, 16, 16), (32, 32, 3, 3, 3), (2, 2, 2), SAME, False),
-        ((1, 32, 40, 40), (32, 32, 3, 3), (1, 1), (1, 1), False),
+        ((1, 64, 8, 48, 48), (64, 64, 3, 3, 3), (1, 1, 1), SAME, True),
+        ((4, 64, 8, 24, 24), (64, 64, 3, 3, 3), (1, 1, 1), SAME, True),
+        ((1, 64, 8, 16, 16), (64, 64, 3, 3, 3), (1, 1, 1), SAME, False),  # too small
+        ((1, 64, 2, 96, 96), (64, 64, 3, 3, 3), (1, 1, 1), (0, 1, 1), False),  # nothing is written
+        ((1, 16, 8, 96, 96), (16, 16, 3, 3, 3), (1, 1, 1), SAME, False),  # mixing costs more than it saves
+        ((1, 64, 8, 48, 48), (64, 64, 2, 2, 2), (1, 1, 1), SAME, False),
+        ((1, 64, 8, 48, 48), (64, 64, 3, 3, 3), (2, 2, 2), SAME, False),
+        ((1, 64, 96, 96), (64, 64, 3, 3), (1, 1), (1, 1), False),
     ],
 )
 def test_where_it_pays(image, kernel, stride, padding, expected):
-    assert winograd.pays(torch.empty(image), torch.empty(kernel), stride, padding) == expected
-    assert not winograd.pays(torch.empty(image, dtype=torch.bfloat16), torch.empty(kernel), stride, padding)
+    for precision in (torch.float32, torch.bfloat16):
+        x = torch.empty(image, dtype=precision)
+        assert winograd.pays(x, torch.empty(kernel, dtype=precision), stride, padding) == expected
+    assert not winograd.pays(torch.empty(image, dtype=torch.float64), torch.empty(kernel), stride, padding)
+
+
+@needs_onednn
+@pytest.mark.parametrize(("precision", "expected"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_slices_are_copied_in_float32_only(precision, expected):
+    """A slab of one slice can be filtered across rows and columns only."""
+    x = torch.empty((1, 64, 3, 96, 96), dtype=precision)
+    assert winograd.pays(x, torch.empty((64, 64, 3, 3, 3), dtype=precision), (1, 1, 1), (0, 1, 1)) == expected
+
+
+def test_what_is_held_worked_out_by_hand():
+    """Four slices of 50 × 50 voxels with 64 channels: six mixtures and six results; in bfloat16 four for every two."""
+    assert winograd.workspace_values(64, 2500, 4, torch.float32) == 12 * 2500 * 64
+    assert winograd.workspace_values(64, 2500, 4, torch.bfloat16) == 8 * 2500 * 64 * 2
+    assert winograd.workspace_values(16, 2500, 4, torch.float32) == 0
 
 
 @needs_onednn
 @torch.inference_mode()
 def test_a_wide_network_still_equals_the_single_pass(monkeypatch):
     calls = []
-    monkeypatch.setattr(winograd, "LEAST_VOXELS", 64)
+    monkeypatch.setattr(winograd, "CALL_MACS", 0)
     monkeypatch.setattr(winograd, "convolve", lambda *of, do=winograd.convolve: calls.append(1) or do(*of))
     torch.manual_seed(0)
     network = build("unet_3d", in_channels=2, classes=3, base_channels=32, depth=2).eval()

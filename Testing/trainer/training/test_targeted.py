@@ -153,7 +153,7 @@ def test_a_single_sample_in_float32_has_the_same_gradients():
 def test_wide_layers_have_the_same_gradients(monkeypatch):
     """The ones that save multiplications, and the first one, of a single channel."""
     calls = []
-    monkeypatch.setattr(winograd, "LEAST_VOXELS", 64)
+    monkeypatch.setattr(winograd, "CALL_MACS", 0)
     monkeypatch.setattr(winograd, "convolve", lambda *of, do=winograd.convolve: calls.append(1) or do(*of))
     torch.manual_seed(0)
     network = networks.build("unet_3d", in_channels=1, classes=3, base_channels=32, depth=2)

@@ -14,7 +14,7 @@ from ..networks import AttentionUNet, UNet
 from ..volume import Shape
 from .devices import GIB
 from .memory import Attempt, too_little_memory
-from .winograd import LEAST_CHANNELS, workspace_values
+from .winograd import LENGTHS, workspace_values
 
 FLOAT_BYTES = torch.float32.itemsize
 OVERHEAD_BYTES = 128 * 2**20
@@ -242,13 +242,12 @@ class _Costs:
         whole = self.network.classes * self.tile[0] * self.plane_voxels if self.assembled else 0
         if self.attempt.precision == torch.uint8:  # maps within a level are sums in float
             largest *= FLOAT_BYTES
-        if self.attempt.precision == torch.float32 and self.attempt.device.type == "cpu":
+        if self.attempt.precision in LENGTHS and self.attempt.device.type == "cpu":
             largest += max(map(self._workspace, range(self.bottom + 1), steps))
         return estimated_bytes(stored + largest, self.attempt.precision) + FLOAT_BYTES * (slab + whole)
 
     def _workspace(self, level: int, step: int) -> int:
-        width = self.channels[level]
-        return workspace_values(self.areas[level] * width, step) if width >= LEAST_CHANNELS else 0
+        return workspace_values(self.channels[level], self.areas[level], step, self.attempt.precision)
 
     def _working_values(self, level: int, step: int) -> int:
         """Of a convolution: what was waiting, joined with what is new, and the output; of a join also its parts."""

@@ -1,23 +1,27 @@
-"""3D convolutions with half of the multiplications along one axis: minimal filtering F(4, 3), also of the gradients.
+"""3D convolutions with fewer multiplications along one axis: minimal filtering, also of the gradients.
 
-Four slices of the output come from six of the input. The six are mixed with fixed weights, each mixture is convolved
-in 2D with a mixture of the kernel's three slices, and the four slices are mixtures of the six results: 6 convolutions
-in 2D instead of 4·3. In the plane nothing changes. All mixing is linear, so that gradients go back through the
-transposed mixtures and the same six convolutions.
+In float32 F(4, 3): four slices of the output come from six of the input. The six are mixed with fixed weights, each
+mixture is convolved in 2D with a mixture of the kernel's three slices, and the four slices are mixtures of the six
+results: 6 convolutions in 2D instead of 4·3. In the plane nothing changes. All mixing is linear, so that gradients go
+back through the transposed mixtures and the same six convolutions. In bfloat16, without gradients, F(2, 3), which mixes
+by sums and differences alone: 4 convolutions instead of 2·3.
 
-Exact in real numbers; in float32 it rounds a few times as much as the plain sum of the products, far below what moves
-a probability. Sources: Winograd 1980; Lavin & Gray 2016, arXiv 1509.09308, §4.1. A filter is the transpose of a product
-of polynomials, and those are evaluated at points, multiplied, and interpolated (Toom and Cook).
+Exact in real numbers. In float32 it rounds a few times as much as the plain sum of the products, far below what moves a
+probability; in bfloat16 it adds a fifth to the voxels whose class rounding moves. Sources: Winograd 1980; Lavin & Gray
+2016, arXiv 1509.09308, §4.1. A filter is the transpose of a product of polynomials, and those are evaluated at points,
+multiplied, and interpolated (Toom and Cook).
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 ONEDNN: bool = torch.backends.mkldnn.is_available() and hasattr(torch, "mkldnn_convolution")  # type: ignore[no-untyped-call]
 
@@ -26,49 +30,76 @@ TAPS, WRITTEN, READ = 3, 4, 6
 POINTS = (1.0, 0.0, -1.0, 2.0, -2.0)
 """Where polynomials are evaluated, besides at infinity. At the first, 1, every power is 1: what is added to that
 product is added to all four slices."""
-LEAST_CHANNELS = 32
-"""With fewer, mixing takes what the multiplications save (measured: 1.1 times as fast with 16, 1.4 to 1.9 above)."""
-LEAST_VOXELS = 1536
-"""With fewer voxels of the output, the calls take what the multiplications save."""
-COPY_COST = 0.1
+LENGTHS = {torch.float32: WRITTEN, torch.bfloat16: 2}
+"""Slices of the output that are made together."""
+MIXING_MACS, CALL_MACS = 128, 1e8
+"""Multiply-adds that take as long as mixing one value of the input or output, and as the many small calls."""
+COPY_COST = 0.05
 """What another axis than the first costs, whose slices have to be copied, as a share of the plain multiplications."""
 GROUP_VALUES = 2**20
-"""Of as many values as fit, six slices after six are mixed and convolved in one call."""
+"""Of as many values as fit, slices are mixed and convolved in one call."""
 
 
 def pays(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> bool:
     """Whether ``convolve`` may be used, and is faster than the plain convolution."""
-    fits = weight.shape[2:] == (TAPS,) * 3 and set(stride) == {1} and x.dtype == torch.float32
-    if not (ONEDNN and x.is_cpu and fits and min(weight.shape[:2]) >= LEAST_CHANNELS):
+    if not (ONEDNN and x.is_cpu and x.dtype in LENGTHS and x.dim() == 5 and set(stride) == {1}):
         return False
-    sizes = _sizes(x, padding)
-    return min(map(_cost, range(3), sizes)) < 1 and len(x) * sizes[0] * sizes[1] * sizes[2] >= LEAST_VOXELS
+    return tuple(weight.shape[2:]) == (TAPS,) * 3 and _saves(weight.shape, _sizes(x, padding), x.dtype, len(x))
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
     """The convolution of (N, in, d, h, w), channels last, with (out, in, 3, 3, 3); stride 1, zero padding.
 
-    On the CPU by oneDNN, in float32. It has gradients, but no second ones.
+    On the CPU by oneDNN, in float32 or bfloat16. In float32 it has gradients, but no second ones.
     """
+    if x.dtype == torch.bfloat16:
+        return _convolved_by_two(x, weight, bias, padding)
     sizes = _sizes(x, padding)
-    axis = min(range(3), key=lambda axis: _cost(axis, sizes[axis]))
+    axis = min(_axes(x.dtype), key=lambda axis: _filtered_macs(weight.shape, sizes, x.dtype, len(x), axis))
     y: Tensor = _Convolution.apply(x, weight, bias, tuple(padding), axis)  # type: ignore[no-untyped-call]
     return y
 
 
-def workspace_values(slice_values: int, slices: int) -> int:
-    """What is held beside the input and an output of so many slices of (h · w · channels) values each."""
-    at_once = min(-(-slices // WRITTEN), max(1, GROUP_VALUES // slice_values))
-    return 2 * READ * slice_values * at_once
+def workspace_values(channels: int, area: int, slices: int, precision: torch.dtype) -> int:
+    """What is held beside input and output of a convolution to so many slices of an area, where filtering pays."""
+    if not _saves((channels, channels, *[TAPS] * 3), (slices, area, 1), precision):
+        return 0
+    written = LENGTHS[precision]
+    at_once = min(-(-slices // written), max(1, GROUP_VALUES // (area * channels)))
+    return 2 * (written + TAPS - 1) * area * channels * at_once
 
 
 def _sizes(x: Tensor, padding: Sequence[int]) -> list[int]:
     return [size + 2 * pad - TAPS + 1 for size, pad in zip(x.shape[2:], padding, strict=True)]
 
 
-def _cost(axis: int, size: int) -> float:
-    """Multiplications of ``size`` slices of the output along this axis, as a share of the plain ones."""
-    return READ * -(-size // WRITTEN) / (TAPS * max(1, size)) + (COPY_COST if axis else 0.0)
+def _plain_macs(kernel: Sequence[int], sizes: Sequence[int], samples: int) -> float:
+    return float(math.prod(kernel) * math.prod(sizes) * samples)
+
+
+def _saves(kernel: Sequence[int], sizes: Sequence[int], precision: torch.dtype, samples: int = 1) -> bool:
+    costs = (_filtered_macs(kernel, sizes, precision, samples, axis) for axis in _axes(precision))
+    return min(costs) < _plain_macs(kernel, sizes, samples)
+
+
+def _axes(precision: torch.dtype) -> range:
+    return range(3 if precision == torch.float32 else 1)
+
+
+def _filtered_macs(
+    kernel: Sequence[int], sizes: Sequence[int], precision: torch.dtype, samples: int, axis: int
+) -> float:
+    """What filtering across this axis costs, in multiply-adds of the plain convolution.
+
+    Args:
+        kernel: (out, in, *k). ``sizes``: slices, rows and columns of the output.
+    """
+    slices, written = sizes[axis], LENGTHS[precision]
+    if slices < 1:
+        return math.inf
+    share = (written + TAPS - 1) * -(-slices // written) / (TAPS * slices) + (COPY_COST if axis else 0.0)
+    mixed = (kernel[0] + kernel[1]) * math.prod(sizes) * samples
+    return share * _plain_macs(kernel, sizes, samples) + MIXING_MACS * mixed + CALL_MACS
 
 
 class _Convolution(torch.autograd.Function):
@@ -204,3 +235,39 @@ def _images(mixed: Tensor) -> Tensor:
 def _for_onednn(images: Tensor) -> Tensor:
     """For the gradients of a single small image torch takes its own slow routine, but not in this layout."""
     return images.to_mkldnn() if len(images) == 1 else images
+
+
+def _convolved_by_two(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
+    """F(2, 3) across the first axis: y₀ = m₀ + m₁ + m₂ and y₁ = m₁ - m₂ - m₃, where
+
+    m₀ = (d₀ - d₂)·g₀, m₁ = (d₁ + d₂)·(g₀ + g₁ + g₂)/2, m₂ = (d₂ - d₁)·(g₀ - g₁ + g₂)/2 and m₃ = (d₁ - d₃)·g₂.
+    """
+    written = LENGTHS[torch.bfloat16]
+    before, *beside = padding
+    count, *plane = _sizes(x, padding)
+    surplus = -count % written
+    source = _slices(x, 0)
+    if before or surplus:
+        source = functional.pad(source, (*[0] * 8, before, before + surplus))
+    shape = (len(x), len(weight), count + surplus, *plane)
+    y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last_3d)
+    result, kernels = _slices(y, 0), _kernels_by_two(weight)
+    at_once = written * max(1, GROUP_VALUES // max(source[0].numel(), result[0].numel()))
+    for start in range(0, len(result), at_once):
+        stop = min(len(result), start + at_once)
+        d = [source[start + tap : stop + tap : written] for tap in range(written + TAPS - 1)]
+        mixtures = (torch.sub, 0, 2), (torch.add, 1, 2), (torch.sub, 2, 1), (torch.sub, 1, 3)
+        m = []
+        for number, ((mix, one, other), kernel) in enumerate(zip(mixtures, kernels, strict=True)):
+            added = bias if number == 1 else None  # m₁ is in both
+            product = torch.mkldnn_convolution(_images(mix(d[one], d[other])), kernel, added, beside, [1, 1], [1, 1], 1)
+            m.append(product.movedim(1, -1).reshape(-1, len(x), *plane, len(weight)))
+        torch.add(m[0], m[1] + m[2], out=result[start:stop:written])
+        torch.sub(m[1].sub_(m[2]), m[3], out=result[start + 1 : stop : written])
+    return _written(y, 0, result)[:, :, :count]
+
+
+def _kernels_by_two(weight: Tensor) -> list[Tensor]:
+    first, middle, last = weight.float().unbind(2)
+    mixed = first, (first + middle + last) / 2, (first - middle + last) / 2, last
+    return [each.to(weight.dtype).contiguous(memory_format=torch.channels_last) for each in mixed]
