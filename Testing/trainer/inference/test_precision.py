@@ -66,6 +66,18 @@ def test_the_first_turn_in_which_16_bit_is_no_faster_decides(network, monkeypatc
     assert order == [torch.float32, torch.bfloat16]
 
 
+@pytest.mark.parametrize(("takes", "runs"), [(0.004, 3), (2.0, 1)])
+def test_short_runs_are_repeated_and_long_ones_are_not(monkeypatch, takes, runs):
+    now = [0.0]
+
+    def run():
+        now[0] += takes
+
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
+    assert precision._seconds(run) == pytest.approx(takes)
+    assert now[0] == pytest.approx(runs * takes)
+
+
 @pytest.mark.parametrize(("capability", "has"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
 def test_a_processor_without_wide_instructions_is_not_asked(monkeypatch, capability, has):
     """There one convolution in bfloat16 takes seconds."""
