@@ -156,7 +156,8 @@ def main(arguments: argparse.Namespace) -> None:
         if contest.clock.is_over:
             notes.append("Not all was measured: the minutes were over.")
         if arguments.picture:
-            draw(contest.rows, FIGURES / f"{arguments.picture}.png")
+            in_order = sorted(contest.rows, key=lambda row: list(METHODS).index(row.key.method))
+            draw(in_order, FIGURES / f"{arguments.picture}.png")
             notes.append(f"![Time and memory](figures/{arguments.picture}.png)")
         publish(f"Whole volumes, {label}", HEADER, table(contest, label), notes=notes)
 
