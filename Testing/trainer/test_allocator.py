@@ -1,4 +1,4 @@
-"""What a process of ours does with freed memory. Each test runs in a process of its own, since the setting stays."""
+"""What a process of ours does with freed memory; asked of processes of their own, since the setting stays."""
 
 from __future__ import annotations
 
@@ -52,3 +52,17 @@ def test_elsewhere_nothing_happens(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("nothing to be told"))
     allocator.keep_freed_memory()
     allocator.give_back_memory()
+
+
+def test_the_program_keeps_memory_and_the_question_for_free_memory_gives_it_back(monkeypatch):
+    import unetseg.__main__ as program
+    from unetseg.inference import available_devices, devices
+
+    done = []
+    monkeypatch.setattr(program, "keep_freed_memory", lambda: done.append("kept"))
+    monkeypatch.setattr(program.cli, "main", lambda *, serve: done.append("served") or 0)
+    monkeypatch.setattr(devices, "give_back_memory", lambda: done.append("given back"))
+    assert program.main() == 0
+    assert done == ["kept", "served"]
+    available_devices()
+    assert done[2:] == ["given back"]

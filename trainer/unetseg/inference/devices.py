@@ -89,7 +89,6 @@ def choose_device(request: str = "auto", *, needed_bytes: int = 0) -> DeviceChoi
 
 def free_bytes(device: torch.device) -> int:
     """The device's free memory now; 0 for a device that has gone."""
-    give_back_memory()  # what this process keeps for itself is free to it
     return next((each.free_bytes for each in available_devices() if torch.device(each.name) == device), 0)
 
 
@@ -129,6 +128,7 @@ def _mps() -> tuple[Device, ...]:
 
 
 def _cpu() -> Device:
+    give_back_memory()  # what this process keeps for itself is free to it
     total, free = _host_memory()
     description = f"{_processor_name()}, {torch.get_num_threads()} threads"
     return Device("cpu", description, total, free)

@@ -7,7 +7,7 @@ back through the transposed mixtures and the same six convolutions. In bfloat16,
 by sums and differences alone: 4 convolutions instead of 2·3.
 
 Exact in real numbers. In float32 it rounds a few times as much as the plain sum of the products, far below what moves a
-probability; in bfloat16, where longer filters would round five times as much, up to 2.5 times.
+probability; in bfloat16, where longer filters would round still more, up to 2.5 times as much.
 Sources: Winograd 1980; Lavin & Gray 2016, arXiv 1509.09308, §4.1. A filter is the transpose of a product of
 polynomials, and those are evaluated at points, multiplied, and interpolated (Toom and Cook).
 """
